@@ -1,0 +1,2 @@
+# Everything a contributor or CI needs; `make help` lists it.
+UV ?= uv

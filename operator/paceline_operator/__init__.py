@@ -1,0 +1,1 @@
+"""The Paceline operator: TrainJobs become pods, restarts and a truthful status."""

@@ -1,0 +1,3 @@
+"""Paceline: train models on Kubernetes."""
+
+__version__ = "0.1.0"
