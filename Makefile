@@ -1,2 +1,96 @@
-# Everything a contributor or CI needs; `make help` lists it.
-UV ?= uv
+# Everything that a contributor or CI needs. `make` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CACHE := $(or $(PACELINE_CACHE),$(HOME)/.cache/paceline)
+UV_VERSION := 0.13.8
+# uv from the PATH, else a pinned copy in the cache: a fresh machine needs Python and pip alone.
+UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
+PY := .venv/bin/python
+PYTEST := .venv/bin/pytest
+SYNCED := .venv/.synced
+export PYTHONPATH := operator:sdk:.
+FOCUS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(CACHE)/uv-$(UV_VERSION)/bin/uv:
+	@echo "uv is not on the PATH: fetching uv $(UV_VERSION) into $(CACHE)"
+	@python3 -m pip install --quiet --target $(CACHE)/uv-$(UV_VERSION) uv==$(UV_VERSION) \
+	  || { echo "could not fetch uv: install python3-pip, or uv itself (https://docs.astral.sh/uv/)"; exit 1; }
+
+$(SYNCED): pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+.PHONY: setup
+setup: $(SYNCED) ## Make the Python environment from the lock file
+
+# --- the main job -----------------------------------------------------------------------------
+.PHONY: run
+run: $(SYNCED) ## Local Kubernetes (or KUBECONFIG's), operator by Helm, an example TrainJob, its result
+	@$(PY) -m e2e.run
+
+.PHONY: stop
+stop: $(SYNCED) ## Take the local Kubernetes of `make run` down
+	@$(PY) -m e2e.cluster down
+
+# --- checks -----------------------------------------------------------------------------------
+.PHONY: lint
+lint: $(SYNCED) ## ruff, formatting, import layers
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports --no-cache
+
+.PHONY: types
+types: $(SYNCED) ## mypy, strict
+	@.venv/bin/mypy
+
+.PHONY: unit
+unit: $(SYNCED) ## Unit, contract and simulation tests; planning/, policies/, resources/ at 100 % branches
+	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 \
+	  --cov=paceline_operator.planning --cov=paceline_operator.policies --cov=paceline_operator.resources \
+	  --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
+
+.PHONY: test-fast
+test-fast: lint types ## Everyday checks, under two minutes
+	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 -q -m "not slow"
+
+.PHONY: integration
+integration: $(SYNCED) ## A real API server and real storage servers, no nodes
+	@$(PYTEST) tests/integration
+
+.PHONY: e2e
+e2e: $(SYNCED) ## Real nodes; FOCUS=restart for the tests whose name has that word
+	@$(PYTEST) e2e $(if $(FOCUS),-k "$(FOCUS)") --timeout 900
+
+.PHONY: test
+test: $(SYNCED) ## Everything
+	@$(PY) -m tests.everything
+
+.PHONY: verify
+verify: generate lint types ## Regenerate what is checked in, lint, types; fails on a dirty tree
+	@git diff --exit-code --stat || { echo "generated files were out of date: commit the changes above"; exit 1; }
+
+.PHONY: generate
+generate: $(SYNCED) ## Write the CRD, its copies and the reference from the models
+	@$(PY) -m paceline.api.crd --write
+
+.PHONY: fix
+fix: $(SYNCED) ## Format and mend what ruff can
+	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+
+# --- artefacts --------------------------------------------------------------------------------
+.PHONY: images
+images: ## Build the operator and torch images with Docker or Podman
+	@tool=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is installed"; exit 1; }; \
+	$$tool build -t paceline/operator:dev . && $$tool build -t paceline/torch:dev images/torch
+
+.PHONY: docs
+docs: $(SYNCED) ## Build the documentation site into site/
+	@$(UV) run --locked --group docs --isolated mkdocs build --strict
+
+.PHONY: bench
+bench: $(SYNCED) ## The control plane's figures, beside a bare script on the same API server
+	@$(PY) -m benchmarks.control_plane

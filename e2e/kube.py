@@ -1,0 +1,93 @@
+"""A few questions to a cluster through kubectl, and one way to wait for an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+POLL_S = 0.25
+
+
+class KubectlError(RuntimeError):
+    """Kubectl refused; the message is its own."""
+
+
+class WaitTimeoutError(AssertionError):
+    """What was waited for did not come; the message tells what was seen last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kube:
+    """One cluster, named by its kubeconfig."""
+
+    kubeconfig: Path
+    kubectl_path: str = "kubectl"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment in which kubectl, helm and paceline speak to this cluster."""
+        return os.environ | {"KUBECONFIG": str(self.kubeconfig)}
+
+    def kubectl(self, *args: str, stdin: str | None = None) -> str:
+        """Run kubectl and return what it printed.
+
+        Raises:
+            KubectlError: It exited with another code than 0.
+        """
+        done = subprocess.run(
+            [self.kubectl_path, *args], env=self.env, input=stdin, text=True, capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            raise KubectlError(f"kubectl {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def apply(self, *objects: dict[str, Any], namespace: str | None = None) -> str:
+        """Apply the objects, given as dicts."""
+        where = ["-n", namespace] if namespace else []
+        body = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        return self.kubectl("apply", *where, "-f", "-", stdin=body)
+
+    def get(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        """Return the object, None when there is none."""
+        try:
+            found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+        except KubectlError as error:
+            if "NotFound" in str(error) or "not found" in str(error):
+                return None
+            raise
+        return found
+
+    def list(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        """Return the namespace's objects of a kind."""
+        args = ["-l", selector] if selector else []
+        items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-n", namespace, *args, "-o", "json"))[
+            "items"
+        ]
+        return items
+
+    def namespace(self, name: str, **labels: str) -> None:
+        """Make the namespace, with labels, where it is not there yet."""
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+
+
+def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float, seen: Callable[[], object] = str) -> T:
+    """Look until the answer is neither None nor False; return it.
+
+    Raises:
+        WaitTimeoutError: `timeout_s` seconds went by; the message holds `seen()`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = look()
+        if answer is not None and answer is not False:
+            return answer
+        if time.monotonic() > deadline:
+            raise WaitTimeoutError(f"{what}: not within {timeout_s:.0f} s; last seen: {seen()}")
+        time.sleep(POLL_S)

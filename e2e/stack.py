@@ -1,0 +1,89 @@
+"""Paceline on a cluster: the images, the chart, and a namespace to train in.
+
+Used by `make run`, by the end-to-end tests and by the benchmarks, so that all of them try what a user installs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from e2e.cluster import Bed
+from e2e.cluster.binaries import binary
+from e2e.cluster.images import build_image
+from e2e.kube import Kube
+
+ROOT = Path(__file__).resolve().parent.parent
+CHART = ROOT / "charts" / "paceline"
+SYSTEM_NAMESPACE = "paceline-system"
+OPERATOR_IMAGE = "docker.io/paceline/operator:dev"
+TORCH_IMAGE = "docker.io/paceline/torch:dev"
+# Every pod that Paceline makes must pass the strictest of Kubernetes' own standards.
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+
+
+class HelmError(RuntimeError):
+    """Helm refused; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A cluster that has, or gets, the operator."""
+
+    kube: Kube
+    values: dict[str, str] = field(default_factory=dict)
+
+    def install(self) -> None:
+        """Install or upgrade the operator by Helm and wait until it is ready."""
+        settings = [arg for key, value in self.values.items() for arg in ("--set-string", f"{key}={value}")]
+        self.helm(
+            "upgrade", "--install", "paceline", str(CHART), "--namespace", SYSTEM_NAMESPACE, "--create-namespace",
+            "--wait", "--timeout", "180s", *settings,
+        )  # fmt: skip
+
+    def helm(self, *args: str) -> str:
+        """Run helm on this cluster.
+
+        Raises:
+            HelmError: It exited with another code than 0.
+        """
+        done = subprocess.run(
+            [str(binary("helm")), *args], env=self.kube.env, text=True, capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            raise HelmError(f"helm {args[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+    def paceline(self, *args: str, check: bool = True, echo: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run the CLI as a user does; `echo` lets it write to this terminal."""
+        command = [str(ROOT / ".venv" / "bin" / "paceline"), *args]
+        return subprocess.run(command, env=self.kube.env, text=True, capture_output=not echo, check=check)
+
+    def operator_pods(self) -> list[str]:
+        """Names of the operator's pods that are not being deleted."""
+        pods = self.kube.list("pods", SYSTEM_NAMESPACE, "app.kubernetes.io/name=paceline")
+        return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def on_bed(bed: Bed) -> Stack:
+    """Build the images, bring them to the bed's nodes, and return what installs from them."""
+    for tar in build_images():
+        bed.load_image(tar)
+    return Stack(Kube(bed.kubeconfig), {"image.repository": "paceline/operator", "image.tag": "dev"})
+
+
+def build_images() -> list[Path]:
+    """Build (or find in the cache) the operator's and the torch image."""
+    return [
+        build_image(ROOT / "Dockerfile", ROOT, OPERATOR_IMAGE, {}),
+        build_image(ROOT / "images/torch/Dockerfile", ROOT / "images/torch", TORCH_IMAGE, {}),
+    ]
+
+
+def on_users_cluster() -> Stack:
+    """Return the cluster that KUBECONFIG names, with the published images or those of PACELINE_IMAGE."""
+    repository, _, tag = os.environ.get("PACELINE_IMAGE", "").rpartition(":")
+    values = {"image.repository": repository, "image.tag": tag} if repository else {}
+    return Stack(Kube(Path(os.environ["KUBECONFIG"])), values)

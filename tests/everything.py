@@ -1,0 +1,68 @@
+"""`make test`: every stage in turn, with its time; the test bed is built meanwhile.
+
+The Go builds and images of the test bed take minutes on a machine that has nothing cached. They run beside the stages
+that need no cluster; what they print goes to a file that is shown when they fail.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO
+
+# What needs no test bed comes first: a typing mistake is told within a minute.
+PLAIN_STAGES = ("lint", "types", "unit")
+BED_STAGES = ("integration", "e2e")
+BED_STAGE = "test bed"
+
+
+def main() -> int:
+    """Run the stages; return 1 when one of them failed, 0 when all passed."""
+    took: list[tuple[str, float, bool]] = []
+    with tempfile.TemporaryFile("w+") as log:
+        build = subprocess.Popen([sys.executable, "-m", "e2e.cluster", "build"], stdout=log, stderr=log)
+        try:
+            ok = all(_stage(stage, took) for stage in PLAIN_STAGES) and _built(build, log, took)
+        finally:
+            if build.poll() is None:
+                build.terminate()
+                build.wait()
+    if ok:
+        # Both, also when the first fails: their failures are told apart by seeing both.
+        for stage in BED_STAGES:
+            _stage(stage, took)
+    print("\n=== summary")
+    for stage, seconds, passed in took:
+        print(f"{'ok    ' if passed else 'FAILED'} {stage:12} {seconds:6.0f} s")
+    return 0 if ok and all(passed for _, _, passed in took) else 1
+
+
+def _stage(stage: str, took: list[tuple[str, float, bool]]) -> bool:
+    print(f"\n=== {stage}", flush=True)
+    started = time.monotonic()
+    passed = subprocess.run(["make", "--no-print-directory", stage], check=False).returncode == 0
+    took.append((stage, time.monotonic() - started, passed))
+    return passed
+
+
+def _built(build: subprocess.Popen[bytes], log: IO[str], took: list[tuple[str, float, bool]]) -> bool:
+    """Wait for the test bed's binaries and images; show what the build said when it failed."""
+    print(f"\n=== {BED_STAGE}", flush=True)
+    started = time.monotonic()
+    while True:
+        try:
+            build.wait(timeout=60)
+            break
+        except subprocess.TimeoutExpired:
+            print(f"building the test bed: {time.monotonic() - started:.0f} s", flush=True)
+    passed = build.returncode == 0
+    log.seek(0)
+    print(log.read() if not passed else "binaries and images are there", flush=True)
+    took.append((BED_STAGE, time.monotonic() - started, passed))
+    return passed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

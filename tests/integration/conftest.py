@@ -1,0 +1,31 @@
+"""Real servers for the integration tests: one control plane and one S3 server for the whole session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import Bed, bed
+from e2e.cluster.s3 import S3Server
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[Bed]:
+    """Return a real API server (etcd, apiserver, controller-manager, scheduler), without nodes."""
+    name = os.environ.get("PACELINE_TEST_BED", "integration")
+    with bed(name=name, nodes=0, s3=False, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
+        yield b
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Return a real S3 server on loopback that enforces its keys."""
+    directory: Path = tmp_path_factory.mktemp("s3")
+    server = S3Server.start_local(directory)
+    try:
+        yield server
+    finally:
+        server.stop()
