@@ -1,0 +1,238 @@
+"""A running bed, as tests use it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from e2e.cluster import build, imagestore, paths
+from e2e.cluster.api import Api
+from e2e.cluster.components import HELM
+from e2e.cluster.controlplane import NODE_GRACE_S, ControlPlane
+from e2e.cluster.node import Node
+from e2e.cluster.nodeconfig import NodeLayout
+from e2e.cluster.pki import Authority
+from e2e.cluster.processes import BedProcess
+from e2e.cluster.s3 import PORT, S3Server
+from e2e.cluster.state import State
+
+# Fake nodes renew rarely: their heartbeats would be the main load of a bed made to measure something else.
+_FAKE_NODE_GRACE_S = 300
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+class KubectlError(Exception):
+    """kubectl ended with an error; the message is what it said."""
+
+
+class Bed:
+    """One cluster of the test bed. Everything here may be called from several threads or processes."""
+
+    def __init__(self, record: State) -> None:
+        self._state = record
+        self.name = record.name
+        self.addresses = record.addresses
+        options = record.options
+        self.node_grace_s = _FAKE_NODE_GRACE_S if options.nodeless and options.kwok_nodes else NODE_GRACE_S
+        self.plane = ControlPlane(record.folder, record.addresses, Authority(record.folder / "pki"), self.node_grace_s)
+        self.kubeconfig: Path = self.plane.admin_kubeconfig()
+        self.api = Api(self.kubeconfig)
+        self._s3 = S3Server(self.process("s3"), record.folder / "s3", self.addresses.services, PORT)
+        self._nodes = {name: self._node(name, index) for name, index in record.nodes.items()}
+
+    @property
+    def node_names(self) -> list[str]:
+        """The real nodes, the lost ones among them."""
+        return list(self._nodes)
+
+    @property
+    def fake_node_names(self) -> list[str]:
+        """The kwok nodes."""
+        return [f"kwok-{index:04}" for index in range(self._state.options.kwok_nodes)]
+
+    @property
+    def s3(self) -> S3Server:
+        """The bed's S3 server, for pods and host at the same URL."""
+        if not self._state.options.s3:
+            raise RuntimeError(f"bed {self.name} was made without S3: use bed(..., s3=True)")
+        return self._s3
+
+    @property
+    def server(self) -> str:
+        """URL of the API server, for pods and host alike."""
+        return self.plane.server
+
+    @property
+    def host_address(self) -> str:
+        """The host as pods see it: what a test serves there, pods can reach."""
+        return self.addresses.host
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's audit log: one JSON line for each write (level Metadata, stage ResponseComplete)."""
+        return self.plane.audit_log
+
+    @property
+    def folder(self) -> Path:
+        """The bed's directory; logs of all processes are in `logs/`."""
+        return self._state.folder
+
+    def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
+        """Run kubectl as administrator; returns its stdout (with `check=False` stdout and stderr)."""
+        command = [build.kubectl(), f"--kubeconfig={self.kubeconfig}", *args]
+        return _run(command, input=input, check=check)
+
+    def helm(self, *args: str, check: bool = True) -> str:
+        """Run helm as administrator. It is built at the first use."""
+        build.ensure(HELM)
+        return _run([build.program(HELM), f"--kubeconfig={self.kubeconfig}", *args], check=check)
+
+    def process(self, name: str) -> BedProcess:
+        """One process of the bed, for fault tests: `.kill()`, `.restart()`, `.pause()`, `.resume()`, `.pid`, `.log`.
+
+        Names: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns, kube-proxy, kwok, s3, and
+        `<node>-kubelet`, `<node>-containerd`. Killed processes stay dead until somebody restarts them.
+        """
+        ready: dict[str, Callable[[], bool]] = {"kube-apiserver": lambda: self.api.ready()}
+        netns = self.addresses.netns
+        return BedProcess(self.name, name, self._state.folder, netns=netns, ready=ready.get(name))
+
+    def load_image(self, tar: Path) -> list[str]:
+        """Make the images of a docker or OCI archive known to all nodes; returns their names.
+
+        Nodes added later get them too. An image that a node has with the same digest costs nothing.
+        """
+        images = imagestore.unpacked(tar)
+        with paths.lock(f"bed-{self.name}-state"):
+            if str(images) not in self._state.images:
+                self._state.images.append(str(images))
+                self._state.save()
+        self._each_node([n for n in self._nodes.values() if n.alive()], lambda n: n.load(imagestore.store(), images))
+        return imagestore.names(images)
+
+    def add_node(self) -> str:
+        """Add one node with all images loaded so far; returns its name when it is Ready."""
+        index = max(self._state.nodes.values(), default=0) + 1
+        name = self._register_node(index)
+        self._start_nodes([self._nodes[name]])
+        return name
+
+    def kill_node(self, name: str, *, containers: bool = True) -> None:
+        """Kill kubelet, containerd, shims and containers of a node with SIGKILL: a machine that lost its power.
+
+        The controller manager notices after `node_grace_s`. With `containers=False` the containers run on,
+        unattended: a machine that lost only its connection.
+        """
+        self._nodes[name].kill(containers=containers)
+
+    def start_node(self, name: str) -> None:
+        """Boot a killed node; returns when it is Ready again. None of its old containers runs then."""
+        node = self._nodes[name]
+        node.kill()
+        node.forget_running()
+        self._start_nodes([node])
+
+    def shared_volume(self, claim: str, namespace: str, size: str = "1Gi") -> Path:
+        """Make a bound ReadWriteMany claim that all nodes see and any user may write; returns its folder."""
+        folder = self._state.folder / "shared" / f"{namespace}-{claim}"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o2777)
+        common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+        volume = f"{namespace}-{claim}"
+        objects = [
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": volume},
+                "spec": {
+                    **common,
+                    "capacity": {"storage": size},
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": {"path": str(folder), "type": "Directory"},
+                    "claimRef": {"name": claim, "namespace": namespace},
+                },
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": claim, "namespace": namespace},
+                "spec": {**common, "volumeName": volume, "resources": {"requests": {"storage": size}}},
+            },
+        ]
+        self.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(objects))
+        bound = "--for=jsonpath={.status.phase}=Bound"
+        self.kubectl("wait", bound, f"pvc/{claim}", f"--namespace={namespace}", "--timeout=30s")
+        return folder
+
+    def healthy(self) -> bool:
+        """Whether every process lives, the API server answers and every node is Ready."""
+        expected = [*CONTROL_PLANE, *(["s3"] if self._state.options.s3 else [])]
+        expected += ["coredns", "kube-proxy"] if self._nodes else []
+        expected += ["kwok"] if self._state.options.kwok_nodes else []
+        if any(self.process(name).pid is None for name in expected) or not all(n.alive() for n in self._nodes.values()):
+            return False
+        if not self.api.ready() or (self._state.options.s3 and not self._s3.answers()):
+            return False
+        try:
+            for node in self._nodes.values():
+                node.wait_ready(timeout_s=5)
+        except RuntimeError:
+            return False
+        return True
+
+    def _node(self, name: str, index: int) -> Node:
+        layout = NodeLayout(self.name, name, index, self.addresses)
+        return Node(layout, self.plane, self.api, self._state.options.gpus_per_node)
+
+    def _register_node(self, index: int) -> str:
+        name = f"node{index}"
+        with paths.lock(f"bed-{self.name}-state"):
+            self._state.nodes[name] = index
+            self._state.save()
+        self._nodes[name] = self._node(name, index)
+        return name
+
+    def _start_nodes(self, nodes: Sequence[Node]) -> None:
+        images = [Path(path) for path in self._state.images]
+
+        def start(node: Node) -> None:
+            since = time.time()
+            node.start_containerd()
+            for image in images:
+                node.load(imagestore.store(), image)
+            node.start_kubelet()
+            node.wait_ready(since)
+
+        self._each_node(nodes, start)
+
+    def _each_node(self, nodes: Sequence[Node], work: Callable[[Node], None]) -> None:
+        errors: list[BaseException] = []
+
+        def run(node: Node) -> None:
+            try:
+                work(node)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(node,)) for node in nodes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+
+
+def _run(command: list[str], *, input: str | None = None, check: bool = True) -> str:
+    done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)
+    if not check:
+        return done.stdout + done.stderr
+    if done.returncode:
+        shown = " ".join(part for part in command[1:] if not part.startswith("--kubeconfig"))
+        raise KubectlError(f"`{Path(command[0]).name} {shown}`: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout

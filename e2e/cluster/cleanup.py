@@ -1,0 +1,116 @@
+"""Ends a bed, healthy, half up or left by a killed process, and tells what is left of one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+from e2e.cluster import cgroups, network, paths, processes, state
+from e2e.cluster.slots import Addresses
+
+_CONTAINER_LOGS = Path("/var/log/containers")
+_SHIM_SOCKETS = Path("/run/containerd/s")
+
+
+def clean(name: str) -> None:
+    """Remove everything of the bed: processes, mounts, cgroups, network, files. Safe to call at any time, twice too."""
+    record = state.load(name)
+    sockets = _shim_sockets(name)
+    _kill_all(name, record.addresses if record else None)
+    unmount_below(paths.bed_dir(name))
+    unmount_below(paths.run_dir(name))
+    cgroups.remove(_group(name))
+    if record:
+        network.delete(record.addresses)
+    for path in [*sockets, *_log_links(name)]:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(paths.run_dir(name), ignore_errors=True)
+    # The record goes last: a cleaning that was interrupted can be repeated.
+    folder = paths.bed_dir(name)
+    if folder.exists():
+        for entry in folder.iterdir():
+            if entry.name == "state.json":
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        shutil.rmtree(folder)
+
+
+def leftovers(name: str, addresses: Addresses) -> list[str]:
+    """One line for each thing of the bed that still exists. Empty after a good `down`."""
+    found = [f"process {pid} ({_command(pid)})" for pid in _pids(name, addresses)]
+    found += [f"mount {path}" for folder in _folders(name) for path in mounts_below(folder)]
+    found += cgroups.leftovers(_group(name))
+    found += network.leftovers(addresses)
+    found += [f"file {path}" for path in [*_folders(name), *_log_links(name)] if path.exists() or path.is_symlink()]
+    return found
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """Mount points below a folder, the innermost first."""
+    points = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split()[4].encode().decode("unicode_escape")
+        if point.startswith(f"{folder}/"):
+            points.append(point)
+    return points[::-1]
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount everything below a folder, also what is still busy."""
+    for point in mounts_below(folder):
+        network.run("umount", "-l", point, check=False)
+
+
+def _folders(name: str) -> list[Path]:
+    return [paths.bed_dir(name), paths.run_dir(name)]
+
+
+def _group(name: str) -> str:
+    return f"/{cgroups.PARENT}/{name}"
+
+
+def _pids(name: str, addresses: Addresses | None) -> list[int]:
+    inside = network.pids(addresses) if addresses else []
+    return sorted({*processes.of_bed(name), *cgroups.pids(_group(name)), *inside})
+
+
+def _kill_all(name: str, addresses: Addresses | None) -> None:
+    deadline = time.monotonic() + 30
+    while pids := _pids(name, addresses):  # again, because one may have been starting another
+        processes.end(pids)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"bed {name}: processes keep coming back: {[_command(pid) for pid in pids]}")
+
+
+def _shim_sockets(name: str) -> list[Path]:
+    """Sockets that containerd puts in one folder for the whole machine, found by what our shims wrote down."""
+    found = []
+    for file in paths.run_dir(name).glob("*/state/io.containerd.runtime.v2.task/*/*/bootstrap.json"):
+        try:
+            address = str(json.loads(file.read_text())["address"])
+        except (OSError, ValueError, KeyError):
+            continue
+        path = Path(address.removeprefix("unix://"))
+        if path.parent == _SHIM_SOCKETS:
+            found.append(path)
+    return found
+
+
+def _log_links(name: str) -> list[Path]:
+    """Links of the kubelet in a folder that it shares with every other kubelet of the machine."""
+    if not _CONTAINER_LOGS.exists():
+        return []
+    prefix = f"{paths.bed_dir(name)}/"
+    return [p for p in _CONTAINER_LOGS.iterdir() if p.is_symlink() and str(p.readlink()).startswith(prefix)]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120].strip()
+    except OSError:
+        return "gone"
