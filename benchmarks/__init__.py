@@ -1,0 +1,1 @@
+"""Every figure of the docs has its script here."""

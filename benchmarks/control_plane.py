@@ -1,0 +1,108 @@
+"""The control plane's figures: the operator beside a bare script of parallel POSTs, on one real API server.
+
+    python -m benchmarks.control_plane [--shape 1x200 ...] [--rounds 3] [--scale] [--write docs/benchmarks/]
+
+The API server, etcd, scheduler and controller-manager are real; the nodes are kwok's. In each round the bare script
+makes the same pods (the operator's own bodies, without owner) and the operator makes them from TrainJobs; times are
+those of the API server's audit log. Ratios count: the absolute figures are the machine's, which is printed along.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.bench import Bench
+from e2e.cluster import bed
+
+SHAPES = ((1, 200), (100, 4), (500, 4))
+KWOK_NODES = 50
+
+
+def main() -> int:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(description="The control plane's figures, beside a bare script.")
+    parser.add_argument("--shape", action="append", help="jobs x workers, e.g. 100x4 (default: 1x200 100x4 500x4)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", action="store_true", help="also 1,000 jobs x 10 pods: memory and idle CPU")
+    parser.add_argument("--write", type=Path, help="write the figures as JSON to this file")
+    options = parser.parse_args()
+    shapes = [(int(a), int(b)) for a, b in (s.split("x") for s in options.shape or [])] or list(SHAPES)
+
+    with bed(name="bench", nodes=0, kwok_nodes=KWOK_NODES, s3=False) as b:
+        bench = Bench(b)
+        bench.prepare()
+        figures: dict[str, Any] = {"machine": _machine(), "creation": [], "rounds": options.rounds}
+        for jobs, workers in shapes:
+            figures["creation"].append(_compare(bench, jobs, workers, options.rounds))
+        figures["restart"] = _restarts(bench, options.rounds)
+        if options.scale:
+            figures["scale"] = bench.scale(1000, 10)
+    _print(figures)
+    if options.write:
+        options.write.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+def _compare(bench: Bench, jobs: int, workers: int, rounds: int) -> dict[str, Any]:
+    body = bench.template()
+    pairs = []
+    for number in range(rounds):
+        bare = bench.bare(jobs, workers, body)
+        ours, cost = bench.operator(jobs, workers)
+        pairs.append((bare, ours, cost))
+        print(
+            f"{jobs} x {workers}, round {number + 1}: bare {bare.rate:.0f} pods/s, operator {ours.rate:.0f} pods/s, "
+            f"ratio {ours.rate / bare.rate:.2f}, {cost['writes']:.2f} writes a job",
+            flush=True,
+        )
+    median = statistics.median
+    return {
+        "jobs": jobs, "workers": workers,
+        "bare_pods_per_s": median(b.rate for b, _, _ in pairs),
+        "operator_pods_per_s": median(o.rate for _, o, _ in pairs),
+        "ratio": median(o.rate / b.rate for b, o, _ in pairs),
+        "bare_p99_s": median(b.p99 for b, _, _ in pairs),
+        "operator_p99_s": median(o.p99 for _, o, _ in pairs),
+        "p99_ratio": median(o.p99 / b.p99 for b, o, _ in pairs),
+        **{key: median(c[key] for _, _, c in pairs) for key in ("writes", "cpu_s", "rss_mb")},
+    }  # fmt: skip
+
+
+def _restarts(bench: Bench, rounds: int) -> dict[str, float]:
+    took = [bench.restart(16) for _ in range(rounds)]
+    return {"workers": 16, "median_s": statistics.median(took), "worst_s": max(took)}
+
+
+def _machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, Python {python}"
+
+
+def _print(figures: dict[str, Any]) -> None:
+    print(f"\n{figures['machine']}; medians of {figures['rounds']} rounds\n")
+    print("| jobs x workers | bare pods/s | operator pods/s | ratio | p99 ratio | writes a job | CPU s | MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in figures["creation"]:
+        print(
+            f"| {row['jobs']} x {row['workers']} | {row['bare_pods_per_s']:.0f} | {row['operator_pods_per_s']:.0f} "
+            f"| {row['ratio']:.2f} | {row['p99_ratio']:.2f} | {row['writes']:.2f} "
+            f"| {row['cpu_s']:.1f} | {row['rss_mb']:.0f} |"
+        )
+    restart = figures["restart"]
+    print(f"\none of {restart['workers']} pods fails -> all new pods created: {restart['median_s']:.2f} s median")
+    if scale := figures.get("scale"):
+        print(f"{scale['jobs']} jobs, {scale['pods']} pods: {scale['rss_mb']:.0f} MB, idle CPU {scale['idle_cpu']:.1%}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
