@@ -1,0 +1,90 @@
+"""Types and reasons of conditions, causes in `status.history`. Each has a heading in docs/troubleshooting.md."""
+
+from __future__ import annotations
+
+# Condition types.
+SCHEDULED = "Scheduled"
+RUNNING = "Running"
+CHECKPOINT_AVAILABLE = "CheckpointAvailable"
+SUCCEEDED = "Succeeded"
+FAILED = "Failed"
+SUSPENDED = "Suspended"
+CONDITION_TYPES = (SCHEDULED, RUNNING, CHECKPOINT_AVAILABLE, SUCCEEDED, FAILED, SUSPENDED)
+
+# Why the job is over.
+ALL_WORKERS_SUCCEEDED = "AllWorkersSucceeded"
+INVALID_SPEC = "InvalidSpec"
+MAX_RESTARTS_REACHED = "MaxRestartsReached"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+# The agent's own: storage refused for good, or a configuration found wrong at start.
+STORAGE_ERROR = "StorageError"
+INVALID_CONFIG = "InvalidConfig"
+
+# Why an attempt ended early.
+WORKER_FAILED = "WorkerFailed"
+OOM_KILLED = "OOMKilled"
+POD_DELETED = "PodDeleted"
+POD_EVICTED = "PodEvicted"
+POD_FAILED = "PodFailed"
+NODE_LOST = "NodeLost"
+
+# Why it does not run yet, or not now.
+PODS_CREATED = "PodsCreated"
+WAITING_FOR_NODES = "WaitingForNodes"
+WAITING_FOR_WORKERS = "WaitingForWorkers"
+UNSCHEDULABLE = "Unschedulable"
+IMAGE_PULL_FAILED = "ImagePullFailed"
+MISSING_SECRET = "MissingSecret"
+MISSING_CONFIG_MAP = "MissingConfigMap"
+MISSING_VOLUME = "MissingVolume"
+POD_REFUSED = "PodRefused"
+QUOTA_EXCEEDED = "QuotaExceeded"
+BACKOFF = "Backoff"
+RESTARTING = "Restarting"
+SUSPENDED_BY_USER = "SuspendedByUser"
+RESUMED = "Resumed"
+NAME_TAKEN = "NameTaken"
+
+# What is well.
+ALL_WORKERS_SCHEDULED = "AllWorkersScheduled"
+ALL_WORKERS_RUNNING = "AllWorkersRunning"
+CHECKPOINT_COMMITTED = "CheckpointCommitted"
+NO_CHECKPOINT_YET = "NoCheckpointYet"
+FINISHED = "Finished"
+
+REASONS = frozenset(
+    {
+        ALL_WORKERS_SUCCEEDED,
+        INVALID_SPEC,
+        MAX_RESTARTS_REACHED,
+        DEADLINE_EXCEEDED,
+        STORAGE_ERROR,
+        INVALID_CONFIG,
+        WORKER_FAILED,
+        OOM_KILLED,
+        POD_DELETED,
+        POD_EVICTED,
+        POD_FAILED,
+        NODE_LOST,
+        PODS_CREATED,
+        WAITING_FOR_NODES,
+        WAITING_FOR_WORKERS,
+        UNSCHEDULABLE,
+        IMAGE_PULL_FAILED,
+        MISSING_SECRET,
+        MISSING_CONFIG_MAP,
+        MISSING_VOLUME,
+        POD_REFUSED,
+        QUOTA_EXCEEDED,
+        BACKOFF,
+        RESTARTING,
+        SUSPENDED_BY_USER,
+        RESUMED,
+        NAME_TAKEN,
+        ALL_WORKERS_SCHEDULED,
+        ALL_WORKERS_RUNNING,
+        CHECKPOINT_COMMITTED,
+        NO_CHECKPOINT_YET,
+        FINISHED,
+    }
+)
