@@ -25,6 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     return result
 
 
+def _build(options: argparse.Namespace) -> int:
+    lifecycle.build_everything(images=options.images)
+    return 0
+
+
 def _up(options: argparse.Namespace) -> int:
     kwok_nodes = options.kwok_nodes or (100 if options.kwok else 0)
     nodes = options.nodes if options.nodes is not None else (0 if options.kwok else 3)
@@ -105,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--kwok-nodes", type=int, default=0, help="how many fake nodes (with --kwok: 100)")
     up.add_argument("--no-s3", dest="s3", action="store_false", help="no S3 server")
     up.set_defaults(run=_up)
+
+    make = commands.add_parser("build", help="build all programs and images ahead of time, without starting anything")
+    make.add_argument("--no-images", dest="images", action="store_false", help="programs only")
+    make.set_defaults(run=_build)
 
     down = commands.add_parser("down", parents=[common], help="end a bed and remove everything of it")
     down.add_argument("--all", action="store_true", help="all beds")

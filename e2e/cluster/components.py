@@ -92,8 +92,8 @@ HELM = Component("helm", "4.3.1", "helm", ("helm.sh/helm/v4/cmd/helm",), ("helm"
 KWOK = Component("kwok", "0.8.0", "kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ("kwok",))
 
 # In the order in which a first `up` needs them.
-CONTROL_PLANE = (ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER)
 NODE = (KUBELET, CONTAINERD, CNI, COREDNS, PAUSE, KUBE_PROXY)
+ALL = (ETCD, APISERVER, VERSITYGW, CONTROLLER_MANAGER, SCHEDULER, *NODE, HELM, KUBECTL, KWOK)
 
 
 def wanted(*, nodes: int, kwok_nodes: int, s3: bool, kubectl: bool) -> tuple[Component, ...]:

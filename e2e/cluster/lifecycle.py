@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from e2e.cluster import (
@@ -20,6 +20,7 @@ from e2e.cluster import (
     slots,
     state,
 )
+from e2e.cluster import images as image_builder
 from e2e.cluster.bed import Bed
 from e2e.cluster.components import Component
 from e2e.cluster.progress import Progress
@@ -87,6 +88,20 @@ def down(name: str) -> None:
         cleanup.clean(name)
 
 
+def build_everything(*, images: bool = True) -> None:
+    """Build every program, and unpack the images of this repository, so that a later `up` has nothing to wait for."""
+    missing = [component for component in components.ALL if not build.is_built(component)]
+    preflight.check(needs_build=bool(missing))
+    progress = Progress(len(missing))
+    packages = preflight.BASE_PACKAGES | preflight.NODE_PACKAGES | preflight.IMAGE_PACKAGES
+    with progress.shown():
+        preflight.install_packages(packages, progress)
+        with _beside(image_builder.torch_base if images else lambda: None):
+            build.ensure_all(missing, progress)
+    for archive in (image_builder.operator_image, image_builder.torch_image) if images else ():
+        imagestore.unpacked(archive())
+
+
 def running(name: str) -> Bed | None:
     """The bed of this name if it came up once and was not ended since."""
     record = state.load(name)
@@ -101,20 +116,26 @@ def _reusable(record: State, options: Options, keys: dict[str, str]) -> bool:
 
 
 def _prepare(missing: Sequence[Component], options: Options, progress: Progress) -> None:
-    """Builds take the processors, packages the network: both at once."""
+    packages = preflight.BASE_PACKAGES | (preflight.NODE_PACKAGES if options.nodes else {})
+    with _beside(lambda: preflight.install_packages(packages, progress)):
+        build.ensure_all(missing, progress)
+
+
+@contextmanager
+def _beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` in a thread while the block runs: builds take the processors, downloads the network."""
     errors: list[BaseException] = []
 
-    def install() -> None:
+    def run() -> None:
         try:
-            packages = preflight.BASE_PACKAGES | (preflight.NODE_PACKAGES if options.nodes else {})
-            preflight.install_packages(packages, progress)
+            work()
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=install)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
-        build.ensure_all(missing, progress)
+        yield
     finally:
         thread.join()
     if errors:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-BED_VARIABLE = "PACELINE_TEST_BED"
+BED_VARIABLE = "PACELINE_STARTED_BY_BED"
 STOP_TIMEOUT_S = 10.0
 
 

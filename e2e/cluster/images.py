@@ -1,0 +1,119 @@
+"""Builds the repository's Dockerfiles without any registry, and caches the result by content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from e2e.cluster import bases, paths, preflight
+from e2e.cluster.bases import buildah
+from e2e.cluster.paths import REPOSITORY
+from e2e.cluster.progress import Progress
+
+OPERATOR_IMAGE = "docker.io/paceline/operator:dev"
+TORCH_IMAGE = "docker.io/paceline/torch:dev"
+# Where this machine keeps its certificates and pip its settings: shown to builds, never part of an image.
+_HOST_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
+_CA = _HOST_FILES[0]
+
+
+def operator_image() -> Path:
+    """The operator's image, with the agent's payload, as an archive for `Bed.load_image`."""
+    return build_image(REPOSITORY / "Dockerfile", REPOSITORY, OPERATOR_IMAGE, {})
+
+
+def torch_image() -> Path:
+    """The torch image of the examples as an archive for `Bed.load_image`."""
+    folder = REPOSITORY / "images" / "torch"
+    return build_image(folder / "Dockerfile", folder, TORCH_IMAGE, {})
+
+
+def torch_base() -> None:
+    """Have the largest base ready: it comes from the network alone, so it can be made beside other work."""
+    bases.ensure(bases.TORCH)
+
+
+def build_image(dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, str]) -> Path:
+    """Build an image and return it as a docker archive, cached by content.
+
+    Args:
+        dockerfile: Works with `docker build` too. Its `ARG BASE=python:...` or `pytorch/...` is replaced by a local
+            base made of Debian packages, unless `build_args` sets BASE.
+        context: Only what the Dockerfile copies from it counts for the cache.
+        tag: Complete name: `docker.io/...:tag`.
+        build_args: As for `docker build --build-arg`.
+    """
+    text = dockerfile.read_text()
+    arguments = dict(build_args)
+    base = None if "BASE" in arguments else bases.standing_for(default_base(text))
+    if base:
+        arguments = {"BASE": base.image, **base.build_args, **arguments}
+    key = content_key(text, context, tag, arguments)
+    name = re.sub(r"[^a-z0-9.]+", "-", tag.lower())
+    target = paths.cache() / "images" / "built" / f"{name}-{key}.tar"
+    if target.exists():
+        return target
+    with paths.lock(f"image-{name}"):
+        if target.exists():
+            return target
+        progress = Progress(2 if base else 1)
+        with progress.shown():
+            preflight.install_packages(preflight.IMAGE_PACKAGES, progress)
+            if base:
+                with progress.step(f"base image {base.key} from Debian packages"):
+                    bases.ensure(base)
+            with progress.step(f"build image {tag}"):
+                _build(dockerfile, context, tag, arguments, target)
+    return target
+
+
+def default_base(dockerfile: str) -> str:
+    """The default of `ARG BASE` in a Dockerfile, empty where it has none."""
+    found = re.search(r"^ARG\s+BASE=(\S+)", dockerfile, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def copied_paths(dockerfile: str) -> list[str]:
+    """What a Dockerfile copies from its context: the sources of COPY and ADD, without those from other stages."""
+    joined = dockerfile.replace("\\\n", " ")
+    found = []
+    for line in joined.splitlines():
+        if not re.match(r"\s*(COPY|ADD)\s", line):
+            continue
+        words = shlex.split(line)[1:]
+        if any(word.startswith("--from=") for word in words):
+            continue
+        found += [word for word in words if not word.startswith("--")][:-1]
+    return found
+
+
+def content_key(dockerfile: str, context: Path, tag: str, arguments: Mapping[str, str]) -> str:
+    """A digest of everything that the image is made of."""
+    digest = hashlib.sha256(repr((dockerfile, tag, sorted(arguments.items()))).encode())
+    for pattern in copied_paths(dockerfile):
+        for start in sorted(context.glob(pattern)) if pattern != "." else [context]:
+            for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
+                if path.is_file() and "__pycache__" not in path.parts:
+                    digest.update(f"{path.relative_to(context)} {path.stat().st_mode:o}".encode())
+                    digest.update(path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _build(dockerfile: Path, context: Path, tag: str, arguments: Mapping[str, str], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    options = [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    options += [f"--volume={path}:{path}:ro" for path in _HOST_FILES if Path(path).exists()]
+    # Layers are cached: a change of sources does not install the dependencies again. chroot: no runtime, no network
+    # set-up, and the machine's own connection for pip.
+    common = ["--layers", "--isolation=chroot", "--pull=false", "--format=docker", "--tag", tag]
+    buildah("bud", *common, *options, "--file", str(dockerfile), str(context))
+    buildah("push", "--quiet", tag, f"docker-archive:{temporary}:{tag}")
+    temporary.replace(target)
+    for old in target.parent.glob(f"{target.name.rpartition('-')[0]}-*.tar"):
+        if old != target:
+            old.unlink(missing_ok=True)
