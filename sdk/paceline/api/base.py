@@ -25,9 +25,11 @@ from pydantic.alias_generators import to_camel
 
 INT32_MAX = 2_147_483_647
 
-# The same grammar as resource.Quantity of Kubernetes, without signs: nobody asks for less than nothing.
-QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+# The same grammar as resource.Quantity of Kubernetes, without minus: nobody asks for less than nothing.
+QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 INT_OR_STRING = "x-kubernetes-int-or-string"
+# Names the rules of a type (paceline.api.rules) that the generator of the CRD puts in its place.
+TYPE_RULE = "x-paceline-rule"
 PRESERVE_UNKNOWN = "x-kubernetes-preserve-unknown-fields"
 
 MAX_METRICS = 64
@@ -69,9 +71,17 @@ def _quantity(value: Any) -> Any:
 Quantity: TypeAlias = Annotated[
     str,
     BeforeValidator(_quantity),
-    Field(pattern=QUANTITY_PATTERN, max_length=32, json_schema_extra={INT_OR_STRING: True}),
+    Field(pattern=QUANTITY_PATTERN, max_length=32, json_schema_extra={INT_OR_STRING: True, TYPE_RULE: "quantity"}),
 ]
 """An amount as Kubernetes writes it: `4`, `500m`, `16Gi`. An integer is taken and kept as text."""
+
+
+Divisor: TypeAlias = Annotated[
+    str,
+    BeforeValidator(_quantity),
+    Field(pattern=QUANTITY_PATTERN, max_length=32, json_schema_extra={INT_OR_STRING: True}),
+]
+"""A quantity inside a list, where a rule in CEL would cost too much: the pattern alone stands guard."""
 
 
 def _cut(limit: int, *, keep_end: bool = False) -> Callable[[Any], Any]:

@@ -6,9 +6,11 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
-from paceline.api.base import PRESERVE_UNKNOWN, Quantity, SpecModel
+from paceline.api.base import PRESERVE_UNKNOWN, TYPE_RULE, Divisor, SpecModel
 
-ObjectName: TypeAlias = Annotated[str, Field(min_length=1, max_length=253)]
+ObjectName: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=253, json_schema_extra={TYPE_RULE: "object-name"})
+]
 Key: TypeAlias = Annotated[str, Field(min_length=1, max_length=253)]
 
 
@@ -39,7 +41,7 @@ class ResourceFieldRef(SpecModel):
     """Resource, such as `limits.memory`."""
     container_name: Annotated[str, Field(max_length=63)] | None = None
     """Container; the worker when absent."""
-    divisor: Quantity | None = None
+    divisor: Divisor | None = None
     """Unit of the value, such as `1Mi`."""
 
 
@@ -59,7 +61,7 @@ class EnvVarSource(SpecModel):
 class EnvVar(SpecModel):
     """An environment variable of every worker."""
 
-    name: Annotated[str, Field(min_length=1, max_length=256)]
+    name: Annotated[str, Field(min_length=1, max_length=256, json_schema_extra={TYPE_RULE: "env-name"})]
     """Name. The rank variables (RANK, WORLD_SIZE, MASTER_ADDR ...) and PACELINE_* are set by Paceline and refused."""
     value: Annotated[str, Field(max_length=32_768)] | None = None
     """Value; `$(NAME)` of an earlier variable is replaced."""
@@ -100,11 +102,19 @@ class PodTemplateMetadata(SpecModel):
     """Annotations added to each pod."""
 
 
+_OWNED = {"type": "string", "maxLength": 253, "description": "Set by Paceline, refused here."}
+# CEL sees what the schema names, so the schema names what has to be refused.
+_POD_SPEC: dict[str, Any] = {
+    PRESERVE_UNKNOWN: True,
+    "properties": {"restartPolicy": _OWNED, "hostname": _OWNED, "subdomain": _OWNED},
+}
+
+
 class PodTemplate(SpecModel):
     """A core/v1 PodTemplateSpec, merged last into the pods that Paceline makes."""
 
     metadata: PodTemplateMetadata = Field(default_factory=PodTemplateMetadata)
     """Labels and annotations of the pods."""
-    spec: Annotated[dict[str, Any], Field(json_schema_extra={PRESERVE_UNKNOWN: True})] = Field(default_factory=dict)
+    spec: Annotated[dict[str, Any], Field(json_schema_extra=_POD_SPEC)] = Field(default_factory=dict)
     """A core/v1 PodSpec: tolerations, volumes, serviceAccountName ... The worker is the container named `worker`.
     restartPolicy, hostname and subdomain belong to Paceline and are refused."""

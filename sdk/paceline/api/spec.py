@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from paceline.api.base import INT32_MAX, Quantity, SpecModel
+from paceline.api.base import INT32_MAX, TYPE_RULE, Quantity, SpecModel
 from paceline.api.core import EnvFromSource, EnvVar, ObjectName, ObjectRef, PodTemplate
 
 Framework: TypeAlias = Literal["torch", "tensorflow", "none"]
@@ -15,8 +15,9 @@ CleanPodPolicy: TypeAlias = Literal["Running", "All", "None"]
 ScoreOrder: TypeAlias = Literal["min", "max"]
 ImagePullPolicy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
 
-AbsolutePath: TypeAlias = Annotated[str, Field(min_length=1, max_length=512)]
-Word: TypeAlias = Annotated[str, Field(max_length=8192)]
+MountPath: TypeAlias = Annotated[str, Field(min_length=1, max_length=512, json_schema_extra={TYPE_RULE: "mount-path"})]
+OptionalName: TypeAlias = Annotated[str, Field(max_length=253, json_schema_extra={TYPE_RULE: "optional-object-name"})]
+Arg: TypeAlias = Annotated[str, Field(max_length=8192)]
 
 
 class WorkerResources(SpecModel):
@@ -55,7 +56,7 @@ class StorageVolume(SpecModel):
 
     claim_name: ObjectName
     """Name of the claim in the job's namespace. With more than one pod it has to be ReadWriteMany."""
-    mount_path: AbsolutePath
+    mount_path: MountPath
     """Where it is mounted in the worker: an absolute path."""
     sub_path: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Directory within the volume to mount instead of its root."""
@@ -89,7 +90,7 @@ class Credential(SpecModel):
 
     secret_ref: ObjectRef
     """The Secret."""
-    mount_path: AbsolutePath | None = None
+    mount_path: MountPath | None = None
     """Directory in which each key is a file. Absent: each key is a variable."""
     env: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]],
@@ -133,9 +134,9 @@ class FailurePolicy(SpecModel):
 class Scheduling(SpecModel):
     """How the pods are scheduled."""
 
-    priority_class_name: Annotated[str, Field(max_length=253)] = ""
+    priority_class_name: OptionalName = ""
     """PriorityClass of the pods. Empty: the cluster's default."""
-    scheduler_name: Annotated[str, Field(max_length=253)] = ""
+    scheduler_name: OptionalName = ""
     """Scheduler of the pods. Empty: the cluster's default."""
 
 
@@ -163,7 +164,7 @@ class TrainJobSpec(SpecModel):
     """When the image is pulled. Absent: Always for the tag `latest`, else IfNotPresent."""
     command: Annotated[list[Annotated[str, Field(min_length=1, max_length=8192)]], Field(min_length=1, max_length=64)]
     """Command of a worker; started once for each process of a pod."""
-    args: Annotated[list[Word], Field(max_length=512)] = Field(default_factory=list)
+    args: Annotated[list[Arg], Field(max_length=512)] = Field(default_factory=list)
     """Arguments after the command."""
     env: Annotated[
         list[EnvVar],
