@@ -42,8 +42,8 @@ class Bed:
         self.plane = ControlPlane(record.folder, record.addresses, Authority(record.folder / "pki"), self.node_grace_s)
         self.kubeconfig: Path = self.plane.admin_kubeconfig()
         self.api = Api(self.kubeconfig)
-        self._s3 = S3Server(self.process("s3"), record.folder / "s3", self.addresses.services, PORT)
         self._nodes = {name: self._node(name, index) for name, index in record.nodes.items()}
+        self._s3 = S3Server(self.process("s3"), record.folder / "s3", self.addresses.services, PORT)
 
     @property
     def node_names(self) -> list[str]:
@@ -98,9 +98,14 @@ class Bed:
         Names: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns, kube-proxy, kwok, s3, and
         `<node>-kubelet`, `<node>-containerd`. Killed processes stay dead until somebody restarts them.
         """
-        ready: dict[str, Callable[[], bool]] = {"kube-apiserver": lambda: self.api.ready()}
-        netns = self.addresses.netns
-        return BedProcess(self.name, name, self._state.folder, netns=netns, ready=ready.get(name))
+        process = BedProcess(self.name, name, self._state.folder, netns=self.addresses.netns)
+        if name == "kube-apiserver":
+            process.ready = self.api.ready
+        node = self._nodes.get(name.removesuffix("-kubelet"))
+        if node and name.endswith("-kubelet"):
+            # A restarted kubelet forgets the GPUs: ready means that it shows them again.
+            process.ready = lambda: node.is_ready(process.spawned_at)
+        return process
 
     def load_image(self, tar: Path) -> list[str]:
         """Make the images of a docker or OCI archive known to all nodes; returns their names.

@@ -91,7 +91,7 @@ class Node:
             timeout_s: Limit, after which it says where the kubelet's log is.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._settled(since):
+        while not self.is_ready(since):
             if self.kubelet.pid is None:
                 raise RuntimeError(f"kubelet of {self.layout.name} ended: {processes.tail(self.kubelet.log)}")
             if time.monotonic() > deadline:
@@ -133,8 +133,8 @@ class Node:
                 found.append(pid)
         return found
 
-    def _settled(self, since: float) -> bool:
-        """One look at the node; adds the GPUs where a (re-)registered kubelet has none."""
+    def is_ready(self, since: float) -> bool:
+        """One look: has the kubelet reported after `since`? Adds the GPUs where a (re-)registered one has none."""
         path = f"/api/v1/nodes/{self.layout.name}"
         try:
             status = self._api.call("GET", path)["status"]

@@ -50,6 +50,7 @@ class BedProcess:
         self.netns = netns
         self.ready = ready
         self.ready_timeout_s = ready_timeout_s
+        self.spawned_at = 0.0
         self.log = state / "logs" / f"{name}.log"
         self._file = state / "processes" / f"{name}.json"
 
@@ -77,6 +78,7 @@ class BedProcess:
     def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._file.parent.mkdir(parents=True, exist_ok=True)
+        self.spawned_at = time.time()
         pid = spawn(command, os.environ | environment | {BED_VARIABLE: self.bed}, self.log)
         started = _start_time(pid)
         record = Record(self.name, pid, started if started is not None else 0.0, command, environment)
