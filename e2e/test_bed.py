@@ -196,7 +196,14 @@ def test_down_leaves_nothing_behind() -> None:
     assert leftovers(gone.name, gone.addresses) == []
 
 
-def test_fake_nodes_run_pods() -> None:
+def test_fake_nodes_run_pods_and_end_them_when_told() -> None:
     with bed("bed-test-5", nodes=0, kwok_nodes=20, s3=False) as many:
         many.kubectl("create", "deployment", "web", "--image=none", "--replicas=40")
         many.kubectl("rollout", "status", "deployment/web", f"--timeout={WAIT_S}s")
+        for code, phase in (("0", "Succeeded"), ("3", "Failed")):
+            manifest = yaml.safe_load(pod(f"exits-{code}", ""))
+            manifest["metadata"]["annotations"] = {"bed.paceline.dev/exit-code": code}
+            many.kubectl("apply", "-f", "-", input=yaml.safe_dump(manifest))
+            many.kubectl(
+                "wait", f"--for=jsonpath={{.status.phase}}={phase}", f"pod/exits-{code}", f"--timeout={WAIT_S}s"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 from e2e.cluster import build
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.components import KWOK
+from e2e.cluster.paths import SOURCE
 
 ANNOTATION = "kwok.x-k8s.io/node"
+STAGES = SOURCE / "stages.yaml"
 _CONNECTIONS = 8
 
 
@@ -22,7 +25,7 @@ def command(kubeconfig: Path, *, lease_s: int, config: Path | None = None) -> li
     Args:
         kubeconfig: An administrator's.
         lease_s: Duration of the nodes' leases. They are renewed four times as often, which is load.
-        config: Stages of one's own in place of the fast built-in ones.
+        config: Stages of one's own in place of `stages.yaml`.
     """
     return [
         build.program(KWOK),
@@ -32,7 +35,7 @@ def command(kubeconfig: Path, *, lease_s: int, config: Path | None = None) -> li
         f"--node-lease-duration-seconds={lease_s}",
         "--cidr=100.64.0.0/10",
         "--v=WARN",
-        *([f"--config={config}"] if config else []),
+        f"--config={config or STAGES}",
     ]
 
 
@@ -82,6 +85,23 @@ def create(api: Api, nodes: Iterable[dict[str, Any]]) -> None:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def wait_ready(api: Api, count: int, timeout_s: float = 120.0) -> None:
+    """Return when kwok has made that many fake nodes Ready."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        nodes = api.call("GET", "/api/v1/nodes?labelSelector=type%3Dkwok&resourceVersion=0")["items"]
+        ready = [
+            n
+            for n in nodes
+            if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", []))
+        ]
+        if len(ready) >= count:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{len(ready)} of {count} fake nodes are ready after {timeout_s:.0f} s")
+        time.sleep(0.2)
 
 
 def _create(api: Api, body: dict[str, Any], link: HTTPSConnection) -> None:

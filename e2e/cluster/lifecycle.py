@@ -177,6 +177,7 @@ def _start_fake_nodes(started: Bed, options: Options) -> None:
     tainted = bool(options.nodes)
     nodes = [fakenodes.node(name, options.gpus_per_node, tainted=tainted) for name in started.fake_node_names]
     fakenodes.create(started.api, nodes)
+    fakenodes.wait_ready(started.api, options.kwok_nodes)
 
 
 def _start_real_nodes(started: Bed, record: State, options: Options) -> None:
