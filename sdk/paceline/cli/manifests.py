@@ -1,0 +1,113 @@
+"""Manifests as users write them: read, and checked before they reach the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paceline.api import TrainJobSpec, check, names
+from paceline.cli.connection import Object
+from paceline.cli.errors import UsageError
+
+_MAX_VALUE = 60
+
+
+def read(source: str, origin: str) -> list[Object]:
+    """Return the TrainJobs of a YAML or JSON text.
+
+    Args:
+        source: The text; several documents are fine.
+        origin: Where it comes from, for messages.
+
+    Raises:
+        UsageError: It is no YAML, holds something else, or a job is wrong: every problem is named.
+    """
+    import yaml
+
+    try:
+        documents = [document for document in yaml.safe_load_all(source) if document is not None]
+    except yaml.YAMLError as error:
+        raise UsageError(f"{origin} is no valid YAML: {error}") from None
+    if not documents:
+        raise UsageError(f"{origin} is empty: a TrainJob was expected")
+    for document in documents:
+        _refuse_other_kinds(document, origin)
+    problems = [problem for document in documents for problem in _problems(document)]
+    if problems:
+        raise UsageError(f"{origin} is not valid, nothing was submitted:\n" + "\n".join(f"  {p}" for p in problems))
+    return documents
+
+
+def _refuse_other_kinds(document: Any, origin: str) -> None:
+    if not isinstance(document, dict):
+        raise UsageError(f"{origin} holds {_short(document)}: a TrainJob is a mapping with apiVersion, kind, ...")
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if kind != names.KIND:
+        raise UsageError(
+            f"{origin}: kind is {kind!r}, this command submits {names.KIND}s alone; for other objects: kubectl apply -f"
+        )
+    if version != names.API_VERSION:
+        raise UsageError(f"{origin}: apiVersion is {version!r}: write {names.API_VERSION}")
+
+
+def _problems(document: Object) -> Iterator[str]:
+    yield from _metadata(document.get("metadata"))
+    from pydantic import ValidationError
+
+    unknown = sorted(set(document) - {"apiVersion", "kind", "metadata", "spec", "status"})
+    yield from (f"{field}: no such field; a job has metadata and spec" for field in unknown)
+    if not isinstance(document.get("spec"), dict):
+        yield "spec: is missing: it says what to run (image, command, workers ...)"
+        return
+    try:
+        spec = TrainJobSpec.model_validate(document["spec"])
+    except ValidationError as error:
+        yield from (_sentence(dict(found)) for found in error.errors())
+        return
+    yield from map(str, check(spec))
+
+
+def _metadata(metadata: Any) -> Iterator[str]:
+    if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
+        yield "metadata.name: is missing: name the job, or write generateName: prefix-"
+        return
+    name = str(metadata.get("name") or "")
+    if len(name) > names.MAX_JOB_NAME:
+        yield (
+            f"metadata.name: {_short(name)} has {len(name)} characters: use at most {names.MAX_JOB_NAME}, the names of "
+            "pods are made of it"
+        )
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """Field, value and way out of one error of the models."""
+    place = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return f"{place}: is missing: set it"
+    if kind == "extra_forbidden":
+        parent = place.rpartition(".")[0]
+        known = _fields(error["loc"])
+        return f"{place}: no such field (value {_short(error['input'])}): is it misspelt? {parent} has {known}"
+    if kind == "literal_error":
+        return f"{place}: is {_short(error['input'])}: write {context['expected']}"
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return f"{place}: is {_short(error['input'])}: {message}"
+
+
+def _fields(place: tuple[Any, ...]) -> str:
+    """The fields that stand beside a misspelt one."""
+    schema: Any = TrainJobSpec.model_json_schema(by_alias=True)
+    here = schema
+    for part in place[:-1]:
+        here = here.get("items", {}) if isinstance(part, int) else here.get("properties", {}).get(part, {})
+        options = [here, *here.get("anyOf", []), *here.get("allOf", [])]
+        reference = next((option["$ref"] for option in options if "$ref" in option), None)
+        if reference:
+            here = schema["$defs"][reference.rsplit("/", 1)[-1]]
+    return ", ".join(here.get("properties", {})) or "none of this name"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
