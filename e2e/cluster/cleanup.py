@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
 
-from e2e.cluster import cgroups, network, paths, processes, state
+from e2e.cluster import cgroups, network, nodeconfig, paths, processes, state
 from e2e.cluster.slots import Addresses
 
 _CONTAINER_LOGS = Path("/var/log/containers")
 _SHIM_SOCKETS = Path("/run/containerd/s")
+_CNI_RESULTS = Path("/var/lib/cni/results")
 
 
 def clean(name: str) -> None:
     """Remove everything of the bed: processes, mounts, cgroups, network, files. Safe to call at any time, twice too."""
     record = state.load(name)
-    sockets = _shim_sockets(name)
+    sockets = shim_sockets(paths.run_dir(name))
     _kill_all(name, record.addresses if record else None)
     unmount_below(paths.bed_dir(name))
     unmount_below(paths.run_dir(name))
     cgroups.remove(_group(name))
     if record:
         network.delete(record.addresses)
-    for path in [*sockets, *_log_links(name)]:
+    for path in [*sockets, *_log_links(name), *_cni_results(name)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(paths.run_dir(name), ignore_errors=True)
     # The record goes last: a cleaning that was interrupted can be repeated.
@@ -46,7 +48,11 @@ def leftovers(name: str, addresses: Addresses) -> list[str]:
     found += [f"mount {path}" for folder in _folders(name) for path in mounts_below(folder)]
     found += cgroups.leftovers(_group(name))
     found += network.leftovers(addresses)
-    found += [f"file {path}" for path in [*_folders(name), *_log_links(name)] if path.exists() or path.is_symlink()]
+    found += [
+        f"file {path}"
+        for path in [*_folders(name), *_log_links(name), *_cni_results(name)]
+        if path.exists() or path.is_symlink()
+    ]
     return found
 
 
@@ -87,10 +93,10 @@ def _kill_all(name: str, addresses: Addresses | None) -> None:
             raise RuntimeError(f"bed {name}: processes keep coming back: {[_command(pid) for pid in pids]}")
 
 
-def _shim_sockets(name: str) -> list[Path]:
-    """Sockets that containerd puts in one folder for the whole machine, found by what our shims wrote down."""
+def shim_sockets(folder: Path) -> list[Path]:
+    """Sockets that shims with files below `folder` put in the one folder that all containerds share."""
     found = []
-    for file in paths.run_dir(name).glob("*/state/io.containerd.runtime.v2.task/*/*/bootstrap.json"):
+    for file in folder.rglob("io.containerd.runtime.v2.task/*/*/bootstrap.json"):
         try:
             address = str(json.loads(file.read_text())["address"])
         except (OSError, ValueError, KeyError):
@@ -107,6 +113,12 @@ def _log_links(name: str) -> list[Path]:
         return []
     prefix = f"{paths.bed_dir(name)}/"
     return [p for p in _CONTAINER_LOGS.iterdir() if p.is_symlink() and str(p.readlink()).startswith(prefix)]
+
+
+def _cni_results(name: str) -> list[Path]:
+    """What CNI remembers about pods, in a folder for the whole machine."""
+    mine = re.compile(re.escape(nodeconfig.cni_network(name)) + r"-[0-9a-f]{64}-\w+")
+    return [p for p in _CNI_RESULTS.iterdir() if mine.fullmatch(p.name)] if _CNI_RESULTS.exists() else []
 
 
 def _command(pid: int) -> str:

@@ -83,8 +83,8 @@ CNI = Component(
     "cni",
     "1.9.1",
     "cni",
-    (f"{_CNI}/ipam/host-local", f"{_CNI}/main/bridge", f"{_CNI}/main/loopback", f"{_CNI}/meta/portmap"),
-    ("host-local", "bridge", "loopback", "portmap"),
+    (f"{_CNI}/ipam/host-local", f"{_CNI}/main/bridge", f"{_CNI}/meta/portmap"),
+    ("host-local", "bridge", "portmap"),
 )
 COREDNS = Component("coredns", "1.15.0", "coredns", (".",), ("coredns",))
 PAUSE = Component("pause", "1", "pause", (".",), ("pause",))

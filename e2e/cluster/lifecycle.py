@@ -58,6 +58,7 @@ def bed(
 def up(name: str, options: Options) -> Bed:
     """Return a healthy bed with these options: the one that runs, else a new one."""
     slots.check_name(name)
+    preflight.check(needs_build=False)  # before anything is touched
     if options.nodes > slots.MAX_NODES:
         raise ValueError(f"a bed has at most {slots.MAX_NODES} real nodes: use --kwok-nodes for more")
     wanted = components.wanted(

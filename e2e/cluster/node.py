@@ -114,6 +114,8 @@ class Node:
         """What a reboot does: containers end, their mounts and the files about them are gone, images stay."""
         while pids := [*cgroups.pids(self.layout.cgroup), *self._shims()]:
             processes.end(pids)
+        for socket in cleanup.shim_sockets(self.layout.run):
+            socket.unlink(missing_ok=True)
         cleanup.unmount_below(self.layout.run)
         shutil.rmtree(self.layout.run, ignore_errors=True)
 

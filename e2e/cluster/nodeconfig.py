@@ -86,6 +86,7 @@ disabled_plugins = [
 [plugins.'{cri}.runtime'.cni]
   bin_dirs = ["{cni_bin}"]
   conf_dir = "{node.folder}/cni"
+  use_internal_loopback = true
 [plugins.'{cri}.runtime'.containerd]
   default_runtime_name = "runc"
 [plugins.'{cri}.runtime'.containerd.runtimes.runc]
@@ -95,6 +96,11 @@ disabled_plugins = [
   Root = "{node.run}/runc"
   SystemdCgroup = false
 """
+
+
+def cni_network(bed: str) -> str:
+    """Name of the bed's pod network. CNI keeps files by it, so it must tell beds apart."""
+    return f"paceline.{bed}"
 
 
 def cni_conflist(node: NodeLayout) -> str:
@@ -113,7 +119,7 @@ def cni_conflist(node: NodeLayout) -> str:
         },
     }
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return json.dumps({"cniVersion": "1.0.0", "name": "bed", "plugins": [bridge, portmap]}, indent=1)
+    return json.dumps({"cniVersion": "1.0.0", "name": cni_network(node.bed), "plugins": [bridge, portmap]}, indent=1)
 
 
 def kubelet_config(node: NodeLayout, *, ca: Path, crt: Path, key: Path) -> dict[str, Any]:
