@@ -1,0 +1,361 @@
+"""The life of one agent: start, supervise, finish, tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from paceline import _contract as c
+from paceline.agent import failure as failures
+from paceline.agent import log, process, prometheus, status, web, workdir
+from paceline.agent.beat import Beat
+from paceline.agent.channel import Channel
+from paceline.agent.clock import rfc3339
+from paceline.agent.config import AgentConfig
+from paceline.agent.errors import AgentError, FencedError, InvalidConfigError
+from paceline.agent.failure import Failure
+from paceline.agent.lead import Lead
+from paceline.agent.link import HttpLink, LocalLink
+from paceline.agent.node import Node
+from paceline.agent.output import Output
+
+_LAST_OUTPUT_S = 1.0
+_SURVIVORS_S = 5.0  # after a failure, from SIGTERM to SIGKILL of the other processes
+_TRAINING_SHARE = 0.6  # of the grace period; the rest is for uploads
+_TICK_S = 0.5
+_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
+
+
+class Agent:
+    """Supervises the processes of one pod."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self._config = config
+        self._lead = Lead(config) if config.is_lead else None
+        link = LocalLink(self._lead) if self._lead else HttpLink(*config.lead)
+        self._changed = asyncio.Event()
+        self._node = Node(config, link, reported=self._reported, changed=self._changed.set)
+        self._channel = Channel(_socket_path(config.directory), self._node.received, log.say)
+        self._output = Output()
+        self._processes: list[process.Process] = []
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: Failure | None = None
+        self._terminated_at: float | None = None
+        self._kill_at: float | None = None
+        self._state = "starting"
+        self._trained = False  # every process had succeeded before any signal came
+
+    async def run(self) -> int:
+        """Do everything; the exit code of the container comes back. Never raises for what a user can cause."""
+        try:
+            await self._open()
+            await self._start()
+            await self._supervise()
+            await self._finish()
+        except AgentError as e:
+            self._fail(e)
+        finally:
+            for survivor in self._processes:
+                survivor.kill()
+        exit_code = self._judge()
+        await self._leave_word(exit_code)
+        self._close()
+        return exit_code
+
+    # --- start ---------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._terminate, number)
+        loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
+        try:
+            self._node.staging.mkdir(parents=True, exist_ok=True)
+            self._channel.path.parent.mkdir(parents=True, exist_ok=True)
+            self._channel.open()
+        except OSError as e:
+            raise InvalidConfigError(f"the agent cannot use its directory {self._config.directory}: {e}") from e
+        self._output.start()
+        routes = {
+            ("GET", "/status"): lambda _: web.Answer.of(self.status()),
+            ("GET", "/metrics"): lambda _: prometheus.render(self.status()),
+            ("GET", "/healthz"): lambda _: web.Answer(b"ok\n", content_type="text/plain"),
+            ("POST", "/v1/beat"): self._beat,
+        }
+        try:
+            self._server = await web.serve(routes, self._config.http_host, self._config.http_port)
+        except OSError as e:
+            raise InvalidConfigError(
+                f"port {self._config.http_port} cannot be used ({e.strerror or e}): with hostNetwork only one pod of a"
+                " job fits on a node"
+            ) from e
+
+    async def _start(self) -> None:
+        if self._lead is not None:
+            await self._until_terminated(self._lead.start())
+            self._tasks.append(self._background(self._lead.serve()))
+        else:
+            log.say(f"waiting for the lead agent at {':'.join(map(str, self._config.lead))}")
+        self._tasks.append(self._background(self._node.run()))
+        while not self._node.ready and not self._is_stopped():
+            await self._next_change()
+        if self._is_stopped():
+            return
+        try:
+            cwd = workdir.writable(Path.cwd(), self._config.directory.parent / "work")
+        except OSError as e:
+            raise InvalidConfigError(f"no writable working directory: {e}") from e
+        resumed = self._node.orders.resumed
+        if resumed is not None and self._lead is not None:
+            log.say(f"resuming from {resumed['path']} (step {resumed['step']})")
+        several = self._config.local_world_size > 1
+        for local_rank, rank in enumerate(self._config.ranks):
+            started, stdout, stderr = process.start(
+                self._config,
+                local_rank,
+                socket=self._channel.path,
+                cwd=cwd,
+                resumed=json.dumps(resumed) if resumed else "",
+            )
+            self._processes.append(started)
+            self._output.add(rank, stdout, stderr, prefix=f"[rank {rank}] " if several else "")
+            self._node.ranks[rank] = replace(self._node.ranks[rank], state="running")
+        self._state = "running"
+        self._node.wake()
+
+    async def _until_terminated(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        while not task.done() and self._terminated_at is None:
+            change = asyncio.ensure_future(self._changed.wait())
+            await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
+            change.cancel()
+            self._changed.clear()
+        if task.done():
+            task.result()
+        else:
+            task.cancel()
+
+    def _background(self, work: Any) -> asyncio.Task[None]:
+        async def guarded() -> None:
+            try:
+                await work
+            except AgentError as e:
+                self._node.fatal = self._node.fatal or e
+            except Exception as e:  # a defect of ours must end the attempt, not leave it hanging
+                self._node.fatal = self._node.fatal or AgentError(f"the agent failed: {type(e).__name__}: {e}")
+                log.say(f"internal error: {e!r}")
+            finally:
+                self._changed.set()
+
+        return asyncio.create_task(guarded())
+
+    # --- supervision ---------------------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        """Until every process has ended."""
+        while not self._reap():
+            if self._is_stopped() and self._kill_at is None:
+                self._end_processes()
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                for running in self._processes:
+                    running.kill()
+            await self._next_change()
+
+    def _reap(self) -> bool:
+        _reap_orphans({p.pid for p in self._processes})
+        for ended in [p for p in self._processes if p.returncode is None and p.poll()]:
+            self._note_end(ended)
+        return all(p.returncode is not None for p in self._processes)
+
+    def _note_end(self, ended: process.Process) -> None:
+        ended.kill()  # what it left behind in its group
+        self._channel.drain()
+        assert ended.returncode is not None
+        code = 128 - ended.returncode if ended.returncode < 0 else ended.returncode
+        failed = code != 0
+        if failed and self._failure is None and self._terminated_at is None and self._node.orders.stop is None:
+            self._output.wait(ended.rank, _LAST_OUTPUT_S)
+            self._failure = failures.from_exit(
+                ended.rank,
+                ended.returncode,
+                time=rfc3339(time.time()),
+                exception=self._node.exceptions.get(ended.rank),
+                last_lines=self._output.last_lines(ended.rank),
+            )
+            log.say(self._failure.sentence)
+            self._node.failure = self._failure
+        self._node.ranks[ended.rank] = replace(
+            self._node.ranks[ended.rank], state="failed" if failed else "succeeded", exit_code=code
+        )
+        self._node.wake()
+
+    def _end_processes(self) -> None:
+        if self._terminated_at is not None:
+            self._kill_at = self._terminated_at + self._config.grace_s * _TRAINING_SHARE
+        else:
+            self._kill_at = time.monotonic() + min(_SURVIVORS_S, self._config.grace_s * _TRAINING_SHARE)
+        for running in self._processes:
+            running.ask_to_end()
+
+    def _is_stopped(self) -> bool:
+        return (
+            self._terminated_at is not None
+            or self._failure is not None
+            or self._node.fatal is not None
+            or self._node.orders.stop is not None
+        )
+
+    async def _next_change(self) -> None:
+        try:
+            await asyncio.wait_for(self._changed.wait(), _TICK_S)
+        except asyncio.TimeoutError:
+            pass
+        self._changed.clear()
+
+    def _terminate(self, number: int) -> None:
+        if self._terminated_at is None:
+            self._terminated_at = time.monotonic()
+            log.say(f"{signal.Signals(number).name}: ending the processes, then storing what they reported")
+        else:
+            for running in self._processes:
+                running.ask_to_end()
+        self._changed.set()
+
+    # --- the end -------------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Store what was reported and part from the other agents."""
+        self._state = "finishing"
+        self._trained = self._terminated_at is None and bool(self._processes) and not self._is_stopped()
+        begun = time.monotonic()
+        while not self._node.fatal and not self._is_late(begun):
+            settled = self._node.idle
+            if self._lead is not None:
+                self._node.done = settled and self._lead.idle
+                if self._node.done and self._lead.others_done(stopped=self._is_stopped()):
+                    break
+            else:
+                self._node.done = settled
+                if all(task.done() for task in self._tasks):
+                    break
+            self._node.wake()
+            try:
+                await asyncio.wait_for(self._changed.wait(), 0.05)
+            except asyncio.TimeoutError:
+                pass
+            self._changed.clear()
+        if self._node.fatal is not None:
+            raise self._node.fatal
+
+    def _is_late(self, begun: float) -> bool:
+        """The last second of the grace period is for the termination message."""
+        if self._terminated_at is not None:
+            return time.monotonic() > self._terminated_at + max(0.5, self._config.grace_s - 1)
+        return self._is_stopped() and time.monotonic() > begun + self._config.grace_s
+
+    def _fail(self, error: AgentError) -> None:
+        if self._failure is None:
+            self._failure = Failure(
+                str(error), reason=error.reason, exit_code=error.exit_code, time=rfc3339(time.time())
+            )
+            self._node.failure = self._failure
+        log.say(f"{error.reason}: {error}")
+
+    def _judge(self) -> int:
+        """Outcome of this pod, as `_state`, and the exit code."""
+        if self._failure is None:
+            self._failure = self._node.orders.stop
+        if self._failure is not None:
+            self._state = "failed"
+            return self._failure.exit_code or 1
+        if self._terminated_at is not None and not (self._trained and self._node.done):
+            self._state = "terminated"
+            return c.EXIT_TERMINATED
+        self._state = "succeeded"
+        return 0
+
+    async def _leave_word(self, exit_code: int) -> None:
+        """Termination message; on the lead also the run files and error.json."""
+        message = status.termination_message(
+            self._state, exit_code, failure=self._failure, story=self._lead.story() if self._lead else {}
+        )
+        try:
+            self._config.termination_log.write_bytes(message)
+        except OSError as e:
+            log.say(f"cannot write the termination message: {e}")
+        if self._lead is None or not self._lead.ready or isinstance(self._node.fatal, FencedError):
+            return
+        try:
+            await asyncio.wait_for(self._lead.sync(), 10)
+            if self._state != "terminated":
+                await asyncio.wait_for(self._lead.write_error(self._failure), 10)
+        except (AgentError, asyncio.TimeoutError, Exception) as e:
+            log.say(f"the run files could not be stored: {e}")
+
+    def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._node.close()
+        if self._lead is not None:
+            self._lead.close()
+        self._output.close()
+        self._channel.close()
+        if self._server is not None:
+            self._server.close()
+
+    # --- what is told --------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The body of `/status`."""
+        ranks = self._lead.ranks() if self._lead and self._lead.ready else list(self._node.ranks.values())
+        failure = self._failure or self._node.orders.stop
+        story = self._lead.story() if self._lead else {}
+        return status.status(self._config, self._state, ranks=ranks, story=story, failure=failure)
+
+    def _beat(self, body: bytes) -> web.Answer:
+        if self._lead is None:
+            return web.Answer.of({"error": "this agent is not the lead"}, 404)
+        try:
+            beat = Beat.from_json(json.loads(body))
+        except (KeyError, TypeError, ValueError) as e:
+            return web.Answer.of({"error": f"not a beat: {type(e).__name__}: {e}"}, 400)
+        if (beat.run_id, beat.attempt) != (self._config.run_id, self._config.attempt):
+            return web.Answer.of({"error": f"this is attempt {self._config.attempt} of another run"}, 409)
+        if not 0 < beat.node_rank < self._config.nodes:
+            return web.Answer.of({"error": f"no pod {beat.node_rank} in this job"}, 400)
+        return web.Answer.of(self._lead.exchange(beat).to_json())
+
+    def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:
+        if self._lead is not None:
+            self._lead.reported(round_, metrics, step, at)
+
+
+def _socket_path(directory: Path) -> Path:
+    path = directory / "agent.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="paceline-", dir="/tmp")) / "agent.sock"
+
+
+def _reap_orphans(own: set[int]) -> None:
+    """As process 1 of the container, take the exit status of whatever was left to us."""
+    if os.getpid() != 1 or sys.platform != "linux":
+        return
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid in own:
+            # A process of ours is reaped by its own `poll`; orphans behind it have their turn at the next signal.
+            return
+        os.waitpid(found.si_pid, os.WNOHANG)

@@ -1,0 +1,140 @@
+"""What an agent and the lead tell each other: the whole state each time, so that a lost message costs nothing.
+
+An agent posts a `Beat` to the lead's `/v1/beat` every fraction of a second; the answer is `Orders`. Both are repeated
+until the other side has taken note; neither side keeps a queue of messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from paceline.agent.failure import Failure
+
+State = Literal["starting", "running", "succeeded", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RankState:
+    """One process."""
+
+    rank: int
+    state: State = "starting"
+    reports: int = 0  # in this attempt
+    step: int | None = None
+    time: float | None = None  # of the last report, seconds since the epoch
+    exit_code: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not report again."""
+        return self.state in ("succeeded", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Files that a rank gave with one report, staged in its pod."""
+
+    round: int
+    rank: int
+    files: Mapping[str, int]  # name -> bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The state of one pod."""
+
+    run_id: str
+    attempt: int
+    node_rank: int
+    ranks: tuple[RankState, ...] = ()
+    offers: tuple[Offer, ...] = ()  # not settled yet
+    stored: Mapping[int, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)  # round -> file -> size, sum
+    torn: Mapping[int, str] = field(default_factory=dict)  # round -> why it cannot be stored as it was reported
+    shares_storage: bool | None = None  # None: not known yet
+    failure: Failure | None = None
+    done: bool = False  # processes ended, everything settled
+
+    def to_json(self) -> dict[str, Any]:
+        """For the wire."""
+        told = asdict(self)
+        told["failure"] = self.failure.to_json() if self.failure else None
+        return told
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Beat:
+        """From `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is not such a message.
+        """
+        failure = told.get("failure")
+        return cls(
+            run_id=str(told["run_id"]),
+            attempt=int(told["attempt"]),
+            node_rank=int(told["node_rank"]),
+            ranks=tuple(RankState(**rank) for rank in told["ranks"]),
+            offers=tuple(Offer(**offer) for offer in told["offers"]),
+            stored={int(round_): files for round_, files in told["stored"].items()},
+            torn={int(round_): str(why) for round_, why in told["torn"].items()},
+            shares_storage=told.get("shares_storage"),
+            failure=Failure.from_json(failure) if failure else None,
+            done=bool(told["done"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The part of a round that one pod stores."""
+
+    round: int
+    directory: str  # name below the run directory
+    files: Mapping[int, tuple[str, ...]]  # rank -> names
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The lead's answer to one pod."""
+
+    ready: bool = False  # the lead has reached the store and knows where to resume: processes may start
+    marker: str = ""  # path in the store that holds `token`; empty: nothing is stored
+    token: str = ""
+    resumed: Mapping[str, Any] | None = None
+    iteration: int = 0  # reports of the run before this attempt
+    uploads: tuple[Upload, ...] = ()
+    settled: int = -1  # rounds up to this one need nothing more
+    no_checkpoints: str = ""  # why a report with a checkpoint is refused; empty: it is not
+    stop: Failure | None = None  # some rank failed: end the processes
+    goodbye: bool = False  # the lead has taken note of `done`
+
+    def to_json(self) -> dict[str, Any]:
+        """For the wire."""
+        told = asdict(self)
+        told["stop"] = self.stop.to_json() if self.stop else None
+        return told
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Orders:
+        """From `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is not such a message.
+        """
+        stop = told.get("stop")
+        uploads = (
+            Upload(int(u["round"]), str(u["directory"]), {int(r): tuple(names) for r, names in u["files"].items()})
+            for u in told["uploads"]
+        )
+        return cls(
+            ready=bool(told["ready"]),
+            marker=str(told["marker"]),
+            token=str(told["token"]),
+            resumed=told.get("resumed"),
+            iteration=int(told["iteration"]),
+            uploads=tuple(uploads),
+            settled=int(told["settled"]),
+            no_checkpoints=str(told["no_checkpoints"]),
+            stop=Failure.from_json(stop) if stop else None,
+            goodbye=bool(told["goodbye"]),
+        )

@@ -1,0 +1,206 @@
+"""The checkpoints of a run directory: claim a number, commit, find, delete. Every call blocks on the store.
+
+A checkpoint directory is `checkpoint_000012/`; it exists for readers once `.paceline.json` lies in it. Three small
+objects keep that true when attempts overlap or an agent dies between any two steps:
+
+1. `.paceline/claims/<directory>.json`: the number belongs to one attempt, so two never mix their files.
+2. `.paceline/decisions/<directory>.json`: committed (it holds the whole commit) or abandoned, decided once. A new
+   attempt abandons what older ones left undecided *before* it deletes their files, so no late commit can follow.
+3. `<directory>/.paceline.json`: written last. If only this step is lacking, the next attempt does it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from paceline import _contract as c
+from paceline.agent import attempts
+from paceline.agent.errors import FencedError
+from paceline.storage import Storage, StorageError, StorageNotFoundError
+
+_DIRECTORY = re.compile(rf"^{c.CHECKPOINT_PREFIX}(\d{{6,}})$")
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The content of `.paceline.json`."""
+
+    index: int
+    attempt: int
+    step: int | None
+    time: str  # of the commit
+    metrics: Mapping[str, Any]
+    world_size: int
+    files: Mapping[str, Mapping[str, Any]]  # name -> size (bytes) and a checksum
+    ranks: tuple[int, ...]  # that gave files
+    run_id: str = ""
+    iteration: int = 0  # number of reports of the run so far
+    path: str = field(default="", compare=False)  # URI; not in the file
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of design.md section 5, and run_id and iteration."""
+        return {
+            "index": self.index,
+            "attempt": self.attempt,
+            "step": self.step,
+            "time": self.time,
+            "metrics": dict(self.metrics),
+            "world_size": self.world_size,
+            "files": {name: dict(about) for name, about in self.files.items()},
+            "ranks": list(self.ranks),
+            "run_id": self.run_id,
+            "iteration": self.iteration,
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], path: str) -> Commit:
+        """Read a commit file; keys added by later versions are passed over."""
+        return cls(
+            index=int(told["index"]),
+            attempt=int(told.get("attempt") or 0),
+            step=told.get("step"),
+            time=str(told.get("time") or ""),
+            metrics=told.get("metrics") or {},
+            world_size=int(told.get("world_size") or 1),
+            files=told.get("files") or {},
+            ranks=tuple(told.get("ranks") or ()),
+            run_id=str(told.get("run_id") or ""),
+            iteration=int(told.get("iteration") or 0),
+            path=path,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """As `/status` and the termination message tell it."""
+        return {
+            "path": self.path,
+            "index": self.index,
+            "step": self.step,
+            "time": self.time,
+            "metrics": dict(self.metrics),
+            "attempt": self.attempt,
+        }
+
+
+def directory_name(index: int) -> str:
+    """`checkpoint_000012`."""
+    return f"{c.CHECKPOINT_PREFIX}{index:06d}"
+
+
+def read_commit(storage: Storage, directory: str) -> Commit | None:
+    """The commit of a checkpoint directory, or None: without it the directory does not exist."""
+    try:
+        told = json.loads(storage.read(f"{directory}/{c.COMMIT_FILE}"))
+        return Commit.from_json(told, storage.uri(directory))
+    except StorageNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as e:
+        raise StorageError(f"{storage.uri(directory)}/{c.COMMIT_FILE} is not a commit: {e}") from e
+
+
+class Checkpoints:
+    """Checkpoints below one run directory, for the attempt that owns it."""
+
+    def __init__(self, storage: Storage, run: str, owner: attempts.Entry) -> None:
+        self._storage = storage
+        self._run = run
+        self._owner = owner
+
+    def recover(self) -> list[Commit]:
+        """Settle what earlier attempts left: finish their decided commits, abandon the rest. Returns all, in order."""
+        names = {i: directory_name(i) for i in self._indexes()}
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = dict(zip(names, pool.map(self._read, names.values()), strict=True))
+        settled = (commit or self._settle(index) for index, commit in found.items())
+        return sorted((commit for commit in settled if commit), key=lambda commit: commit.index)
+
+    def sweep(self, committed: Iterable[int]) -> list[int]:
+        """Delete directories that can no longer be committed. Call it after `recover`, with its indexes."""
+        known = set(committed)
+        gone = [i for i in self._indexes() if i not in known and self._is_abandoned(i)]
+        for index in gone:
+            self._storage.delete_directory(self._at(index))
+        return gone
+
+    def claim(self, least: int) -> int:
+        """Take the first free number from `least` on for this attempt."""
+        told = {"runId": self._owner.run_id, "attempt": self._owner.attempt, "token": self._owner.token}
+        index = max([least, *(i + 1 for i in self._indexes())])
+        while not self._storage.create_if_absent(self._state("claims", index), json.dumps(told).encode()):
+            index += 1
+        attempts.check(self._storage, self._run, self._owner)
+        return index
+
+    def commit(self, commit: Commit) -> Commit:
+        """Make a checkpoint exist, after its files were compared with what the store lists.
+
+        Raises:
+            FencedError: A newer attempt has begun, and this one comes too late.
+            StorageError: The store failed, or a file is missing or has another size.
+        """
+        directory = self._at(commit.index)
+        there = {entry.name: entry.size for entry in self._storage.files(directory)}
+        for name, about in commit.files.items():
+            if there.get(name) != about["size"]:
+                raise StorageError(
+                    f"{self._storage.uri(directory)}/{name} has {there.get(name, 'no')} bytes in the store, not"
+                    f" {about['size']}: the checkpoint is not committed",
+                    retryable=True,
+                )
+        attempts.check(self._storage, self._run, self._owner)
+        data = json.dumps(commit.to_json()).encode()
+        if not self._storage.create_if_absent(self._state("decisions", commit.index), data):
+            raise FencedError(f"a newer attempt has abandoned {self._storage.uri(directory)}")
+        self._storage.create_if_absent(f"{directory}/{c.COMMIT_FILE}", data)
+        return Commit.from_json(commit.to_json(), self._storage.uri(directory))
+
+    def abandon(self, index: int) -> None:
+        """Give a claimed number up and delete what was stored under it."""
+        self._storage.create_if_absent(self._state("decisions", index), self._abandoned())
+        self._storage.delete_directory(self._at(index))
+
+    def delete(self, index: int) -> None:
+        """Retention: the checkpoint stops to exist first, then its files go."""
+        # The decision first: with it, the next attempt would write the commit again.
+        self._storage.delete(self._state("decisions", index))
+        self._storage.delete(f"{self._at(index)}/{c.COMMIT_FILE}")
+        self._storage.delete_directory(self._at(index))
+        self._storage.delete(self._state("claims", index))
+
+    def _indexes(self) -> list[int]:
+        names = self._storage.directories(self._run)
+        names += [e.name.removesuffix(".json") for e in self._storage.files(f"{self._run}/{c.STATE_DIR}/claims")]
+        return sorted({int(match[1]) for match in map(_DIRECTORY.match, names) if match})
+
+    def _read(self, name: str) -> Commit | None:
+        return read_commit(self._storage, f"{self._run}/{name}")
+
+    def _settle(self, index: int) -> Commit | None:
+        if self._storage.create_if_absent(self._state("decisions", index), self._abandoned()):
+            return None
+        told = json.loads(self._storage.read(self._state("decisions", index)))
+        if "abandoned" in told:
+            return None
+        directory = self._at(index)
+        self._storage.create_if_absent(f"{directory}/{c.COMMIT_FILE}", json.dumps(told).encode())
+        return Commit.from_json(told, self._storage.uri(directory))
+
+    def _is_abandoned(self, index: int) -> bool:
+        try:
+            return "abandoned" in json.loads(self._storage.read(self._state("decisions", index)))
+        except StorageNotFoundError:
+            return False
+
+    def _abandoned(self) -> bytes:
+        return json.dumps({"abandoned": True, "attempt": self._owner.attempt, "by": self._owner.token}).encode()
+
+    def _at(self, index: int) -> str:
+        return f"{self._run}/{directory_name(index)}"
+
+    def _state(self, kind: str, index: int) -> str:
+        return f"{self._run}/{c.STATE_DIR}/{kind}/{directory_name(index)}.json"

@@ -1,0 +1,175 @@
+"""The agent's configuration, read from the environment in one place."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paceline import _contract as c
+from paceline.agent.errors import InvalidConfigError
+from paceline.policy.retention import Retention
+
+_POD_DIRECTORY = Path("/paceline")
+_DEFAULT_GRACE_S = 30.0
+_DEFAULT_LEAD_START_S = 1800.0
+_DEFAULT_LEAD_LOST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """Everything that an agent needs to know before it starts."""
+
+    command: tuple[str, ...]
+    directory: Path  # the agent's own: socket, staging, local copy of the run files
+    world_size: int = 1
+    local_world_size: int = 1
+    node_rank: int = 0
+    first_rank: int = 0  # rank of the pod's first process
+    job: str = "local"
+    namespace: str = ""
+    run_id: str = ""
+    attempt: int = 0
+    framework: str = "none"
+    storage_path: str = ""  # empty: nothing is stored
+    experiment_name: str = "local"
+    resume_from: str = ""
+    retention: Retention = field(default_factory=Retention)
+    lead: tuple[str, int] = ("127.0.0.1", c.AGENT_HTTP_PORT)
+    grace_s: float = _DEFAULT_GRACE_S
+    http_host: str | None = None  # None: every interface, IPv4 and IPv6
+    http_port: int = c.AGENT_HTTP_PORT
+    termination_log: Path = Path("/dev/termination-log")
+    lead_start_s: float = _DEFAULT_LEAD_START_S
+    lead_lost_s: float = _DEFAULT_LEAD_LOST_S
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)  # what the processes inherit; may hold secrets
+
+    @property
+    def is_lead(self) -> bool:
+        """Whether this agent gathers and commits for all."""
+        return self.node_rank == 0
+
+    @property
+    def nodes(self) -> int:
+        """Number of agents."""
+        return self.world_size // self.local_world_size
+
+    @property
+    def ranks(self) -> range:
+        """Ranks of this pod."""
+        return range(self.first_rank, self.first_rank + self.local_world_size)
+
+    @classmethod
+    def from_env(cls, command: Sequence[str], environ: Mapping[str, str]) -> AgentConfig:
+        """Read what the operator set on the pod.
+
+        Raises:
+            InvalidConfigError: A value makes no sense; the message names the variable.
+        """
+        if not command:
+            raise InvalidConfigError("no command: start the agent as `paceline-agent -- <command> [args...]`")
+        world_size = _integer(environ, c.WORLD_SIZE, 1, least=1)
+        local_world_size = _integer(environ, c.LOCAL_WORLD_SIZE, 1, least=1)
+        if world_size % local_world_size:
+            raise InvalidConfigError(
+                f"{c.WORLD_SIZE}={world_size} is not a multiple of {c.LOCAL_WORLD_SIZE}={local_world_size}"
+            )
+        node_rank = _integer(environ, c.NODE_RANK, 0, least=0)
+        first_rank = _integer(environ, c.RANK, node_rank * local_world_size, least=0)
+        if node_rank >= world_size // local_world_size or first_rank != node_rank * local_world_size:
+            raise InvalidConfigError(
+                f"{c.NODE_RANK}={node_rank} and {c.RANK}={first_rank} do not fit {c.WORLD_SIZE}={world_size} with"
+                f" {c.LOCAL_WORLD_SIZE}={local_world_size}"
+            )
+        job = environ.get(c.JOB) or "local"
+        http_port = _integer(environ, c.AGENT_PORT, c.AGENT_HTTP_PORT, least=0)
+        return cls(
+            command=tuple(command),
+            directory=_directory(environ),
+            world_size=world_size,
+            local_world_size=local_world_size,
+            node_rank=node_rank,
+            first_rank=first_rank,
+            job=job,
+            namespace=environ.get(c.NAMESPACE, ""),
+            run_id=environ.get(c.RUN_ID) or job,
+            attempt=_integer(environ, c.ATTEMPT, 0, least=0),
+            framework=environ.get(c.FRAMEWORK) or "none",
+            storage_path=environ.get(c.STORAGE_PATH, ""),
+            experiment_name=environ.get(c.EXPERIMENT_NAME) or job,
+            resume_from=environ.get(c.RESUME_FROM, ""),
+            retention=_retention(environ.get(c.CHECKPOINTS, "")),
+            lead=_lead(environ, http_port, node_rank),
+            grace_s=_seconds(environ, c.GRACE_SECONDS, _DEFAULT_GRACE_S),
+            http_host=environ.get(c.AGENT_HOST) or None,
+            http_port=http_port,
+            termination_log=Path(environ.get(c.TERMINATION_LOG) or "/dev/termination-log"),
+            lead_start_s=_seconds(environ, c.LEAD_START_SECONDS, _DEFAULT_LEAD_START_S),
+            lead_lost_s=_seconds(environ, c.LEAD_LOST_SECONDS, _DEFAULT_LEAD_LOST_S),
+            environ=dict(environ),
+        )
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise InvalidConfigError(f"{name}={text!r} is not a whole number") from None
+    if value < least:
+        raise InvalidConfigError(f"{name}={value}: must be {least} or more")
+    return value
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise InvalidConfigError(f"{name}={text!r} is not a number of seconds") from None
+    if not 0 <= value < float("inf"):
+        raise InvalidConfigError(f"{name}={text}: must be 0 or more")
+    return value
+
+
+def _lead(environ: Mapping[str, str], http_port: int, node_rank: int) -> tuple[str, int]:
+    text = environ.get(c.LEAD, "")
+    if not text:
+        if node_rank > 0:
+            raise InvalidConfigError(f"{c.LEAD} is not set: pod {node_rank} must know the agent of pod 0 as host:port")
+        return "127.0.0.1", http_port
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise InvalidConfigError(f"{c.LEAD}={text!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def _retention(text: str) -> Retention:
+    if not text:
+        return Retention()
+    try:
+        given: Any = json.loads(text)
+        if not isinstance(given, dict):
+            raise ValueError("not a JSON object")
+        keep = given.get("keep")
+        if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int)):
+            raise ValueError(f"keep is {keep!r}: must be a whole number")
+        return Retention(keep, given.get("scoreAttribute") or None, given.get("scoreOrder") or "max")
+    except ValueError as e:
+        raise InvalidConfigError(f"{c.CHECKPOINTS}={text!r}: {e}") from None
+
+
+def _directory(environ: Mapping[str, str]) -> Path:
+    if given := environ.get(c.AGENT_DIR):
+        return Path(given)
+    if _POD_DIRECTORY.is_dir() and os.access(_POD_DIRECTORY, os.W_OK):
+        return _POD_DIRECTORY / "agent"
+    return Path(tempfile.mkdtemp(prefix="paceline-agent-"))

@@ -1,0 +1,52 @@
+"""How an agent reaches the lead: in its own process (pod 0), or over HTTP."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from paceline.agent import web
+from paceline.agent.beat import Beat, Orders
+from paceline.agent.lead import Lead
+
+_ANSWER_S = 10.0
+
+
+class LinkDownError(Exception):
+    """The lead was not reached this time."""
+
+
+class Link(Protocol):
+    """One exchange; may be repeated freely."""
+
+    async def exchange(self, beat: Beat) -> Orders:
+        """Raises LinkDownError."""
+        ...
+
+
+class LocalLink:
+    """The lead runs here."""
+
+    def __init__(self, lead: Lead) -> None:
+        self._lead = lead
+
+    async def exchange(self, beat: Beat) -> Orders:
+        """Never fails."""
+        return self._lead.exchange(beat)
+
+
+class HttpLink:
+    """The lead runs in pod 0."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+
+    async def exchange(self, beat: Beat) -> Orders:
+        """One POST."""
+        try:
+            told = await web.post(self._host, self._port, "/v1/beat", beat.to_json(), timeout_s=_ANSWER_S)
+            return Orders.from_json(told)
+        except OSError as e:
+            raise LinkDownError(f"{self._host}:{self._port}: {e.strerror or e}") from None
+        except (KeyError, TypeError, ValueError) as e:
+            raise LinkDownError(f"{self._host}:{self._port} answered something else: {e}") from None

@@ -1,0 +1,67 @@
+"""`python -m paceline.agent.main -- COMMAND...`: the first process of a worker container."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import paceline
+from paceline import _contract as c
+from paceline.agent import log, status
+from paceline.agent.clock import rfc3339
+from paceline.agent.config import AgentConfig
+from paceline.agent.errors import InvalidConfigError
+from paceline.agent.failure import Failure
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the agent and return the container's exit code."""
+    _add_vendored_packages()
+    command = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
+    try:
+        config = AgentConfig.from_env(command, os.environ)
+    except InvalidConfigError as e:
+        return _refuse(e)
+    # Imported after the configuration was found good: `--help`-like mistakes are told at once.
+    from paceline.agent.agent import Agent
+
+    async def live() -> int:
+        return await Agent(config).run()
+
+    return asyncio.run(live())
+
+
+def run() -> None:
+    """Entry point of `paceline-agent`."""
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that hang in a dead store must not hold the container.
+    os._exit(code)
+
+
+def _add_vendored_packages() -> None:
+    """What the agent brings into any image lies behind the image's own packages."""
+    vendor = Path(paceline.__file__).resolve().parent.parent.parent / "vendor"
+    if vendor.is_dir() and str(vendor) not in sys.path:
+        sys.path.append(str(vendor))
+
+
+def _refuse(error: InvalidConfigError) -> int:
+    import time
+
+    log.say(f"{error.reason}: {error}")
+    failure = Failure(str(error), reason=error.reason, exit_code=error.exit_code, time=rfc3339(time.time()))
+    message = status.termination_message("failed", error.exit_code, failure=failure, story={})
+    try:
+        Path(os.environ.get(c.TERMINATION_LOG) or "/dev/termination-log").write_bytes(message)
+    except OSError:
+        pass
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,28 @@
+"""Where do the processes start? In the image's working directory, or beside it where that cannot be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def writable(image: Path, substitute: Path) -> Path:
+    """`image` if this uid may write there, else `substitute` with a link to every entry of `image`.
+
+    So a script that writes beside itself runs also as a user whom the image does not know.
+
+    Raises:
+        OSError: `substitute` cannot be made.
+    """
+    if os.access(image, os.W_OK | os.X_OK):
+        return image
+    substitute.mkdir(parents=True, exist_ok=True)
+    try:
+        entries = list(image.iterdir())
+    except OSError:  # not even readable: start in an empty directory
+        return substitute
+    for entry in entries:
+        link = substitute / entry.name
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(entry)
+    return substitute

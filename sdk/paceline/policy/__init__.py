@@ -1,0 +1,1 @@
+"""Pure decisions shared by the SDK and the operator: no I/O, no clock."""
