@@ -171,6 +171,8 @@ class TrainJobStatus(StatusModel):
     """When all workers of the current attempt ran."""
     completion_time: Time | None = None
     """When the job became Succeeded or Failed. `ttlSecondsAfterFinished` counts from here."""
+    suspended_seconds: Annotated[int, Field(ge=0)] = 0
+    """Seconds that the job was suspended since `startTime`: they do not count against `activeDeadlineSeconds`."""
     workers: WorkerCounts = Field(default_factory=WorkerCounts)
     """Workers of the current attempt."""
     progress: Progress | None = None

@@ -1,0 +1,1 @@
+"""The only I/O to Kubernetes: client, informer, work queue, lease, executor."""

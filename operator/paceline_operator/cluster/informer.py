@@ -1,0 +1,175 @@
+"""All pods of TrainJobs, kept up to date by list and watch, found by the uid of their job.
+
+It starts again from a list when the watch has expired (410), and never ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from paceline_operator import contract
+from paceline_operator.cluster import pods as wire
+from paceline_operator.cluster.client import ApiError, Client, UnreachableError
+from paceline_operator.policies.observed import PodSeen
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+# Bookmarks come every minute: silence beyond that is a dead connection.
+SILENCE_S = 90.0
+WATCH_S = 300
+MAX_BACKOFF_S = 30.0
+GONE = 410
+EVERYWHERE = ""
+
+
+class PodStore:
+    """Pods by owner: what a reconcile reads costs as much as the job has pods, however many others there are."""
+
+    def __init__(self, changed: Callable[[str, str], None]) -> None:
+        self._changed = changed
+        self._by_owner: dict[str, dict[str, PodSeen]] = {}
+        self._owner: dict[str, tuple[str, str]] = {}
+        # One watch shows its events in order; two watches (of two namespaces) know nothing of each other.
+        self._versions: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._owner)
+
+    def of(self, owner_uid: str) -> dict[str, PodSeen]:
+        """Return the pods of a job by uid. Not to be changed."""
+        return self._by_owner.get(owner_uid, {})
+
+    def version(self, namespace: str) -> int:
+        """Return the version up to which the pods of a namespace were shown."""
+        return self._versions.get(namespace) or self._versions.get(EVERYWHERE, 0)
+
+    def put(self, pod: wire.Pod, scope: str = EVERYWHERE) -> None:
+        """Take over a pod from a list or an event."""
+        seen, owner = wire.seen(pod), wire.owner_uid(pod)
+        if seen is None or not owner:
+            return
+        known = self._by_owner.setdefault(owner, {})
+        old = known.get(seen.uid)
+        if old is not None and old.resource_version >= seen.resource_version:
+            return
+        known[seen.uid] = seen
+        key = f"{pod.metadata.namespace}/{pod.metadata.labels.get(contract.LABEL_JOB, '')}"
+        self._owner[seen.uid] = (owner, key)
+        self._seen_version(scope, pod.metadata.resource_version)
+        self._changed(key, owner)
+
+    def remove(self, uid: str, resource_version: str = "0", scope: str = EVERYWHERE) -> None:
+        """Forget a pod that is gone."""
+        self._seen_version(scope, resource_version)
+        owner, key = self._owner.pop(uid, ("", ""))
+        if owner:
+            known = self._by_owner[owner]
+            known.pop(uid, None)
+            if not known:
+                del self._by_owner[owner]
+            self._changed(key, owner)
+
+    def replace(self, listed: Iterable[wire.Pod], resource_version: str, scope: str = EVERYWHERE) -> None:
+        """Take over a complete list of a scope: what is not in it is gone."""
+        uids = set()
+        for pod in listed:
+            uids.add(pod.metadata.uid)
+            self.put(pod, scope)
+        for uid, (_, key) in list(self._owner.items()):
+            if uid not in uids and scope in (EVERYWHERE, key.partition("/")[0]):
+                self.remove(uid, scope=scope)
+        self._seen_version(scope, resource_version)
+
+    def bookmark(self, resource_version: str, scope: str = EVERYWHERE) -> None:
+        """Note that everything up to this version was seen."""
+        self._seen_version(scope, resource_version)
+
+    def _seen_version(self, scope: str, resource_version: str) -> None:
+        self._versions[scope] = max(self._versions.get(scope, 0), int(resource_version))
+
+
+class PodInformer:
+    """Feeds a PodStore from one namespace, or from all."""
+
+    def __init__(self, client: Client, store: PodStore, namespace: str | None = None) -> None:
+        self._client = client
+        self._store = store
+        self._scope = namespace or EVERYWHERE
+        self._path = f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
+        self.synced = asyncio.Event()
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        failures = 0
+        while True:
+            try:
+                version = await self._list()
+                self.synced.set()
+                failures = 0
+                await self._watch(version)
+            except (ApiError, UnreachableError, msgspec.DecodeError) as error:
+                failures += 1
+                wait = min(MAX_BACKOFF_S, 0.5 * 2**failures) * random.uniform(0.5, 1.0)
+                log.warning("pods cannot be listed or watched, trying again in %.1f s: %s", wait, error)
+                await asyncio.sleep(wait)
+
+    async def _list(self) -> str:
+        found: list[wire.Pod] = []
+        params = {"labelSelector": contract.LABEL_JOB, "limit": str(PAGE)}
+        while True:
+            page = wire.decode_list(await self._client.request("GET", self._path, params=params))
+            found += page.items
+            if not page.metadata.continue_:
+                break
+            params["continue"] = page.metadata.continue_
+        self._store.replace(found, page.metadata.resource_version, self._scope)
+        return page.metadata.resource_version
+
+    async def _watch(self, version: str) -> None:
+        """Watch from `version` on; returns when a new list is needed."""
+        failures = 0
+        while True:
+            params = {
+                "labelSelector": contract.LABEL_JOB,
+                "watch": "true",
+                "allowWatchBookmarks": "true",
+                "resourceVersion": version,
+                "timeoutSeconds": str(int(WATCH_S * random.uniform(1.0, 2.0))),
+            }
+            try:
+                async with self._client.stream(self._path, params, silence_s=SILENCE_S) as lines:
+                    async for line in lines:
+                        event = wire.decode_event(line)
+                        if event.type == "ERROR":
+                            problem = wire.decode_error(event.object)
+                            raise ApiError(problem.code, "WatchError", problem.message)
+                        version = self._take(event)
+                        failures = 0
+            except ApiError as error:
+                if error.code == GONE:
+                    return
+                raise
+            except UnreachableError as error:
+                failures += 1
+                if failures > 5:
+                    raise
+                log.info("the watch of pods broke off, going on from version %s: %s", version, error)
+                await asyncio.sleep(min(MAX_BACKOFF_S, 0.1 * 2**failures))
+
+    def _take(self, event: wire.WatchEvent) -> str:
+        if event.type == "BOOKMARK":
+            version = wire.decode_bookmark(event.object).metadata.resource_version
+            self._store.bookmark(version, self._scope)
+            return version
+        pod = wire.decode_pod(event.object)
+        if event.type == "DELETED":
+            self._store.remove(pod.metadata.uid, pod.metadata.resource_version, self._scope)
+        else:
+            self._store.put(pod, self._scope)
+        return pod.metadata.resource_version

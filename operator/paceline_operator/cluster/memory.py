@@ -1,0 +1,119 @@
+"""What the operator remembers of each job between two looks. All of it can be lost: it is seen or learnt again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from paceline.api import TrainJob
+from paceline.api.status import FINISHED
+from paceline_operator.cluster.informer import PodStore
+from paceline_operator.policies.observed import AgentReport, Observed, PodSeen, Refusal
+
+
+@dataclass(slots=True)
+class Remembered:
+    """One job, by uid: a job made anew under the same name starts with a new one."""
+
+    job: TrainJob
+    status: dict[str, Any]
+    """The status as the API server holds it: what a patch is made against."""
+    resource_version: int
+    first_seen: datetime
+    last_write: datetime | None = None
+    complete_attempt: int = -1
+    """All pods of this attempt were there at some time."""
+    service: bool = False
+    created: dict[str, PodSeen] = field(default_factory=dict)
+    """By uid: pods that this operator made and the informer has not shown yet."""
+    deleting: set[str] = field(default_factory=set)
+    """Uids of pods whose deletion was accepted."""
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
+    report: AgentReport | None = None
+    report_attempt: int = -1
+
+
+class Jobs:
+    """All TrainJobs by `namespace/name`."""
+
+    def __init__(self, pods: PodStore) -> None:
+        self._pods = pods
+        self._jobs: dict[str, Remembered] = {}
+
+    def __iter__(self) -> Any:
+        return iter(self._jobs.items())
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def get(self, key: str) -> Remembered | None:
+        """Return what is known of a job."""
+        return self._jobs.get(key)
+
+    def put(self, body: dict[str, Any], now: datetime) -> Remembered:
+        """Take over a body, unless a newer one is known already.
+
+        Raises:
+            pydantic.ValidationError: It does not fit the schema of this version.
+        """
+        job = TrainJob.from_body(body)
+        key = f"{job.namespace}/{job.name}"
+        version = int(job.metadata.resource_version or 0)
+        known = self._jobs.get(key)
+        if known is None or known.job.uid != job.uid:
+            known = Remembered(job, body.get("status") or {}, version, now)
+            self._jobs[key] = known
+        elif version > known.resource_version:
+            known.job, known.status, known.resource_version = job, body.get("status") or {}, version
+        return known
+
+    def forget(self, key: str, uid: str | None = None) -> None:
+        """Drop a job that is gone; with `uid`, only that very one."""
+        known = self._jobs.get(key)
+        if known is not None and (uid is None or known.job.uid == uid):
+            del self._jobs[key]
+
+    def observe(self, known: Remembered) -> Observed:
+        """Return one snapshot: what the informer shows, and what this operator did that it does not show yet."""
+        job, shown = known.job, self._pods.of(known.job.uid)
+        shown_up_to = self._pods.version(job.namespace)
+        for uid, made in list(known.created.items()):
+            if uid in shown or shown_up_to >= made.resource_version:
+                del known.created[uid]
+        known.deleting &= {*shown, *known.created}
+        pods = tuple(_deleting(pod, known.deleting) for pod in (*shown.values(), *known.created.values()))
+        attempt = job.status.attempt
+        if sum(pod.attempt == attempt for pod in pods) == job.spec.pods:
+            known.complete_attempt = attempt
+        if known.report_attempt != attempt:
+            known.report = None
+        names = {pod.name for pod in pods}
+        known.warnings = {name: text for name, text in known.warnings.items() if name in names}
+        return Observed(
+            pods=pods,
+            report=known.report,
+            complete=known.complete_attempt == attempt,
+            service=known.service,
+            refusals=tuple(known.refusals.values()),
+            warnings=known.warnings,
+            last_write=known.last_write or (None if known.status else known.first_seen),
+        )
+
+    def phases(self) -> dict[str, int]:
+        """Count the jobs by phase."""
+        counts: dict[str, int] = {}
+        for known in self._jobs.values():
+            counts[known.job.status.phase] = counts.get(known.job.status.phase, 0) + 1
+        return counts
+
+    def running(self) -> list[tuple[str, Remembered]]:
+        """Return the jobs whose agents may have something to tell."""
+        return [item for item in self._jobs.items() if item[1].job.status.phase not in FINISHED]
+
+
+def _deleting(pod: PodSeen, deleting: set[str]) -> PodSeen:
+    if pod.deleting or pod.uid not in deleting:
+        return pod
+    return replace(pod, deleting=True)

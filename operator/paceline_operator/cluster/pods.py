@@ -1,0 +1,183 @@
+"""Pods as the API server writes them: only the fields that matter are decoded, into one small value."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from paceline_operator import contract
+from paceline_operator.policies.observed import PodSeen
+
+
+class Owner(msgspec.Struct):
+    uid: str = ""
+    controller: bool = False
+
+
+class Meta(msgspec.Struct, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = "0"
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = {}
+    owner_references: list[Owner] = []
+
+
+class Waiting(msgspec.Struct):
+    reason: str = ""
+    message: str = ""
+
+
+class Terminated(msgspec.Struct, rename="camel"):
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+    finished_at: datetime | None = None
+
+
+class State(msgspec.Struct):
+    waiting: Waiting | None = None
+    running: msgspec.Raw | None = None
+    terminated: Terminated | None = None
+
+
+class Container(msgspec.Struct):
+    name: str = ""
+    state: State | None = None
+
+
+class Condition(msgspec.Struct):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class Spec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+
+
+class Status(msgspec.Struct, rename="camel"):
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    conditions: list[Condition] = []
+    container_statuses: list[Container] = []
+    init_container_statuses: list[Container] = []
+
+
+class Pod(msgspec.Struct):
+    metadata: Meta
+    spec: Spec = msgspec.field(default_factory=Spec)
+    status: Status = msgspec.field(default_factory=Status)
+
+
+class ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str = "0"
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class PodList(msgspec.Struct):
+    metadata: ListMeta
+    items: list[Pod] = []
+
+
+class WatchEvent(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class Bookmark(msgspec.Struct):
+    metadata: ListMeta
+
+
+class WatchError(msgspec.Struct):
+    code: int = 0
+    message: str = ""
+
+
+decode_pod = msgspec.json.Decoder(Pod).decode
+decode_list = msgspec.json.Decoder(PodList).decode
+decode_event = msgspec.json.Decoder(WatchEvent).decode
+decode_bookmark = msgspec.json.Decoder(Bookmark).decode
+decode_error = msgspec.json.Decoder(WatchError).decode
+
+# Kept once for all pods: 10,000 of them share a handful of words.
+_words: dict[str, str] = {}
+FAILED_INIT = "init container {name}: {message}"
+
+
+def owner_uid(pod: Pod) -> str:
+    """Return the uid of the pod's controller; empty without one."""
+    return next((owner.uid for owner in pod.metadata.owner_references if owner.controller), "")
+
+
+def seen(pod: Pod) -> PodSeen | None:
+    """Return what matters of a pod; None where it bears no attempt and index of ours."""
+    meta, status = pod.metadata, pod.status
+    attempt, index = meta.labels.get(contract.LABEL_ATTEMPT, ""), meta.labels.get(contract.LABEL_INDEX, "")
+    if not (attempt.isdigit() and index.isdigit()):
+        return None
+    conditions = {condition.type: condition for condition in status.conditions}
+    scheduled, disrupted = conditions.get("PodScheduled"), conditions.get("DisruptionTarget")
+    worker = next((c.state for c in status.container_statuses if c.name == contract.WORKER_CONTAINER), None)
+    ended = _ended(status, worker)
+    waiting = _waiting(status)
+    return PodSeen(
+        name=meta.name,
+        uid=meta.uid,
+        attempt=int(attempt),
+        index=int(index),
+        phase=_word(status.phase),
+        node=_word(pod.spec.node_name),
+        ip=status.pod_ip,
+        created=meta.creation_timestamp,
+        deleting=meta.deletion_timestamp is not None,
+        resource_version=int(meta.resource_version),
+        reason=_word(status.reason),
+        message=status.message,
+        unschedulable=_word(scheduled.message) if scheduled and scheduled.reason == "Unschedulable" else "",
+        disruption=_word(disrupted.reason) if disrupted and disrupted.status == "True" else "",
+        waiting_reason=_word(waiting.reason) if waiting else "",
+        waiting_message=waiting.message if waiting else "",
+        # Without container statuses (a pod without a kubelet) the phase has to do.
+        running=worker.running is not None if worker else status.phase == "Running",
+        exit_code=ended.exit_code if ended else None,
+        exit_reason=_word(ended.reason) if ended else "",
+        exit_message=ended.message if ended else "",
+        finished=ended.finished_at if ended else None,
+    )
+
+
+def _ended(status: Status, worker: State | None) -> Terminated | None:
+    if worker is not None and worker.terminated is not None:
+        return worker.terminated
+    if status.phase != "Failed":
+        return None
+    for init in status.init_container_statuses:
+        ended = init.state.terminated if init.state else None
+        if ended is not None and ended.exit_code != 0:
+            said = FAILED_INIT.format(name=init.name, message=ended.message or ended.reason)
+            return Terminated(ended.exit_code, ended.reason, said, ended.finished_at)
+    return None
+
+
+def _waiting(status: Status) -> Waiting | None:
+    """The first container that waits with more to say than that it does."""
+    found = [
+        container.state.waiting
+        for container in (*status.init_container_statuses, *status.container_statuses)
+        if container.state and container.state.waiting
+    ]
+    harmless = ("", "PodInitializing", "ContainerCreating")
+    return next((waiting for waiting in found if waiting.reason not in harmless), found[0] if found else None)
+
+
+def _word(text: str) -> str:
+    if len(_words) > 10_000:
+        _words.clear()
+    return _words.setdefault(text, text) if text else ""

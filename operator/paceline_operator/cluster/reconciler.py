@@ -1,0 +1,201 @@
+"""One look at one job: snapshot, plan, execute. What to do is decided in planning/, never here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from paceline_operator.cluster import mergepatch, warnings
+from paceline_operator.cluster import pods as wire
+from paceline_operator.cluster.client import ApiError
+from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
+from paceline_operator.cluster.memory import Jobs, Remembered
+from paceline_operator.planning import Note, Plan, plan
+from paceline_operator.policies.config import JobDefaults
+
+log = logging.getLogger(__name__)
+
+
+class Notes(Protocol):
+    """Where events go."""
+
+    def post(self, job: Any, note: Note) -> None:
+        """Hand over a note."""
+        ...
+
+
+def utc_now() -> datetime:
+    """Return the time now."""
+    return datetime.now(timezone.utc)
+
+
+class Reconciler:
+    """Brings jobs to where their specs want them."""
+
+    def __init__(
+        self,
+        api: Api,
+        jobs: Jobs,
+        notes: Notes,
+        config: JobDefaults,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        counted: Callable[[str, int], None] = lambda what, count: None,
+    ) -> None:
+        self._api = api
+        self._jobs = jobs
+        self._notes = notes
+        self._config = config
+        self._now = now
+        self._counted = counted
+        self._executor = Executor(api, config)
+
+    async def reconcile(self, key: str) -> timedelta | None:
+        """Look at a job once; return when to look again though nothing happens.
+
+        Raises:
+            ApiError: The API server refused or failed: look again later.
+            UnreachableError: No answer: look again later.
+        """
+        known = self._jobs.get(key)
+        if known is None:
+            return None
+        decided = plan(known.job, self._jobs.observe(known), self._now(), self._config)
+        if decided.refresh:
+            return await self._refresh(key, known)
+        if decided.status is not None and not await self._write(key, known, decided):
+            return timedelta(0)
+        for note in decided.events:
+            self._tell(known, note)
+        await self._carry_out(known, decided)
+        if decided.delete_job:
+            return None
+        # What was done has changed the snapshot: created pods are known, refusals too.
+        return timedelta(0) if self._look_again(known, decided) else decided.requeue_after
+
+    async def _write(self, key: str, known: Remembered, decided: Plan) -> bool:
+        """Put the status on record; False when the job has changed meanwhile and was read anew."""
+        assert decided.status is not None
+        wanted = decided.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        patch = mergepatch.diff(known.status, wanted)
+        if not patch:
+            return True
+        try:
+            body = await self._executor.patch_status(known.job, known.resource_version, patch)
+        except ApiError as error:
+            if error.code not in (CONFLICT, NOT_FOUND):
+                raise
+            await self._refresh(key, known)
+            return False
+        known.last_write = self._now()
+        if decided.status.restarts > known.job.status.restarts:
+            self._counted("restarts", 1)
+        self._jobs.put(body, self._now())
+        log.info("%s: %s (attempt %d)", key, decided.status.phase, decided.status.attempt, extra={"job": key})
+        return True
+
+    async def _refresh(self, key: str, known: Remembered) -> timedelta | None:
+        try:
+            body = await self._executor.read_job(known.job.namespace, known.job.name)
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                raise
+            self._jobs.forget(key, known.job.uid)
+            return None
+        self._jobs.put(body, self._now())
+        return timedelta(seconds=0.2)
+
+    async def _carry_out(self, known: Remembered, decided: Plan) -> None:
+        job = known.job
+        if decided.delete_job:
+            await self._executor.delete_job(job)
+            return
+        works = []
+        if decided.delete:
+            works.append(self._delete(known, decided))
+        if decided.delete_service:
+            works.append(self._delete_service(known))
+        if decided.inspect:
+            works.append(self._inspect(known, decided))
+        if decided.create or decided.service:
+            works.append(self._create(known, decided))
+        results = await asyncio.gather(*works, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _create(self, known: Remembered, decided: Plan) -> None:
+        # Side by side: pods do not need the Service before their processes run.
+        outcomes = await asyncio.gather(
+            self._create_service(known, decided), self._create_pods(known, decided), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _create_service(self, known: Remembered, decided: Plan) -> None:
+        if not decided.service:
+            return
+        old = bool(known.status) or not decided.create
+        refusal = await self._executor.create_service(known.job, look_first=old)
+        known.service = refusal is None
+        if refusal is None:
+            known.refusals.pop("service", None)
+        else:
+            known.refusals["service"] = refusal
+
+    async def _create_pods(self, known: Remembered, decided: Plan) -> None:
+        if not decided.create:
+            known.refusals.pop("pods", None)
+            return
+        made, refusals = await self._executor.create_pods(known.job, decided.attempt, decided.create)
+        for pod in made:
+            seen = wire.seen(pod)
+            if seen is not None:
+                known.created[seen.uid] = seen
+        self._counted("pods", len(made))
+        if refusals:
+            known.refusals["pods"] = refusals[0]
+        else:
+            known.refusals.pop("pods", None)
+
+    async def _delete(self, known: Remembered, decided: Plan) -> None:
+        known.deleting.update(await self._executor.delete_pods(known.job.namespace, decided.delete))
+
+    async def _delete_service(self, known: Remembered) -> None:
+        await self._executor.delete_service(known.job)
+        known.service = False
+
+    async def _inspect(self, known: Remembered, decided: Plan) -> None:
+        for name in decided.inspect:
+            known.warnings[name] = await warnings.newest(self._api, known.job.namespace, name)
+
+    def _tell(self, known: Remembered, note: Note) -> None:
+        log.info("%s: %s", note.reason, note.message, extra={"job": f"{known.job.namespace}/{known.job.name}"})
+        self._notes.post(known.job, note)
+
+    def _look_again(self, known: Remembered, decided: Plan) -> bool:
+        if decided.create:
+            return not known.refusals
+        return bool(decided.status) or any(known.warnings.get(name) for name in decided.inspect)
+
+    def take(self, body: dict[str, Any]) -> str | None:
+        """Take over a body from a watch; return its key, None where it cannot be read."""
+        metadata = body.get("metadata") or {}
+        key = f"{metadata.get('namespace')}/{metadata.get('name')}"
+        try:
+            self._jobs.put(body, self._now())
+        except ValidationError as error:
+            log.error("%s does not fit this operator's schema and is left alone: %s", key, error, extra={"job": key})
+            return None
+        return key
+
+    def gone(self, body: dict[str, Any]) -> None:
+        """Forget a job that was deleted."""
+        metadata = body.get("metadata") or {}
+        self._jobs.forget(f"{metadata.get('namespace')}/{metadata.get('name')}", metadata.get("uid"))

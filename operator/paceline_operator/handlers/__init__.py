@@ -1,0 +1,1 @@
+"""TrainJobs as kopf receives them. A few lines: whatever decides is in planning/."""

@@ -1,0 +1,84 @@
+"""Keeps kopf going. It ends on errors that pass (410, 403, 503): it is started again, and the queue keeps its state.
+
+kopf has a thread and an event loop of its own: when it ends, it cancels every task of its loop that it did not find at
+its start, so it must not share ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import kopf
+
+from paceline_operator.cluster.access import Access
+from paceline_operator.handlers import trainjobs
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 60.0
+# It ran longer than this: the next failure begins a new series.
+STEADY_S = 60.0
+
+
+class Supervisor:
+    """kopf in a thread."""
+
+    def __init__(self, access: Access, namespaces: Sequence[str], feed: trainjobs.Feed) -> None:
+        self._access = access
+        self._namespaces = list(namespaces)
+        self._feed = feed
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self.restarts = 0
+
+    async def run(self) -> None:
+        """Run kopf until cancelled; start it again when it ends."""
+        backoff_s = FIRST_BACKOFF_S
+        trainjobs.quiet()
+        while True:
+            began = self._loop.time()
+            ended = asyncio.Event()
+            thread = threading.Thread(target=self._kopf, args=(ended,), name="kopf", daemon=True)
+            thread.start()
+            try:
+                await ended.wait()
+            except asyncio.CancelledError:
+                self._stop.set()
+                await asyncio.to_thread(thread.join, 5.0)
+                raise
+            if self._loop.time() - began > STEADY_S:
+                backoff_s = FIRST_BACKOFF_S
+            self.restarts += 1
+            wait = backoff_s * random.uniform(0.7, 1.0)
+            log.warning("the watch of TrainJobs ended; starting it again in %.1f s", wait)
+            await asyncio.sleep(wait)
+            backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
+
+    def _kopf(self, ended: asyncio.Event) -> None:
+        try:
+            asyncio.run(self._operator())
+        except Exception:
+            log.exception("the watch of TrainJobs failed")
+        finally:
+            try:
+                self._loop.call_soon_threadsafe(ended.set)
+            except RuntimeError:
+                log.debug("the loop is closed already")
+
+    async def _operator(self) -> None:
+        await kopf.operator(
+            registry=trainjobs.registry(self._access, self._hand_over),
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            standalone=True,
+            stop_flag=self._stop,
+        )
+
+    def _hand_over(self, type: str | None, body: dict[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self._feed, type, body)

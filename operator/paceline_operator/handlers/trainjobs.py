@@ -1,0 +1,73 @@
+"""Feeds the queue with TrainJobs: no finalizer, no annotation, nothing of kopf's is written to any object."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeAlias
+
+import kopf
+
+from paceline.api import names
+from paceline_operator.cluster.access import Access
+
+Feed: TypeAlias = Callable[[str | None, dict[str, Any]], None]
+"""Takes the type of a watch event (None from a list) and the body."""
+
+TOKEN_LIFE = timedelta(minutes=5)
+SERVER_TIMEOUT_S = 300
+CONNECT_TIMEOUT_S = 10
+SILENCE_S = 75
+
+
+def registry(access: Access, feed: Feed) -> kopf.OperatorRegistry:
+    """Return kopf's handlers: they hand over what comes and do nothing else."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=handlers)
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.process.ultimate_exiting_timeout = None
+        # Watches fall silent without these timeouts (nolar/kopf#585).
+        settings.watching.server_timeout = SERVER_TIMEOUT_S
+        settings.watching.connect_timeout = CONNECT_TIMEOUT_S
+        settings.watching.inactivity_timeout = SILENCE_S
+        settings.watching.chunk_size = 500
+        settings.networking.request_timeout = 30
+        settings.networking.error_backoffs = (0.5, 1, 2, 4)
+        settings.queueing.idle_timeout = 1.0
+        settings.queueing.exit_timeout = 0.5
+
+    @kopf.on.login(registry=handlers)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return connection(access)
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
+    async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:
+        feed(type, dict(body))
+
+    return handlers
+
+
+def connection(access: Access) -> kopf.ConnectionInfo:
+    """Return kopf's view of the way to the cluster. A token is asked for again before it can run out."""
+    header, configuration = access.authorization(), access.configuration
+    scheme, _, token = (header or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=access.server,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=scheme or None,
+        token=token or None,
+        expiration=datetime.now(timezone.utc) + TOKEN_LIFE if access.has_token else None,
+    )
+
+
+def quiet() -> None:
+    """Keep kopf's line for each handled event out of the log."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.ERROR)

@@ -1,0 +1,50 @@
+"""What is to be done for one job, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from paceline.api import TrainJobStatus
+from paceline_operator.policies.observed import PodSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An Event for the user."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Executed in this order: the status goes on record first, then what was decided in its name is done.
+
+    So a crash in between leaves a decision that the next look carries out, never pods that nobody decided on.
+    """
+
+    status: TrainJobStatus | None = None
+    """Written where it is not None; the rest waits until that has succeeded."""
+    events: tuple[Note, ...] = ()
+    service: bool = False
+    """Make the Service."""
+    attempt: int = 0
+    create: tuple[int, ...] = ()
+    """Indices of the pods of `attempt` to create."""
+    delete: tuple[PodSeen, ...] = ()
+    delete_service: bool = False
+    delete_job: bool = False
+    inspect: tuple[str, ...] = ()
+    """Pods whose Events may say why they hang."""
+    refresh: bool = False
+    """The snapshot of the job is older than its pods: read it again and do nothing else."""
+    requeue_after: timedelta | None = None
+    """When to look again though nothing happens."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing to do now."""
+        return not (self.status or self.service or self.create or self.delete or self.delete_service or self.delete_job)

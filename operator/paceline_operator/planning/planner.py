@@ -1,0 +1,260 @@
+"""What is to be done for one job now? The order of the questions is the meaning: success, deadline, suspend, failure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from paceline.api import TrainJob, TrainJobStatus, check, reasons
+from paceline_operator.planning import status as statuses
+from paceline_operator.planning.plan import Note, Plan
+from paceline_operator.policies import cleanup, deadline, failure, problems, restart, success, suspend, ttl, writes
+from paceline_operator.policies.config import JobDefaults
+from paceline_operator.policies.failure import Failure
+from paceline_operator.policies.observed import Observed, PodSeen
+from paceline_operator.policies.problems import Problem
+
+# Phases that are on record only after all pods of the attempt were there.
+COMPLETE = frozenset({"Scheduling", "Starting", "Running"})
+RETRY_REFUSED = timedelta(seconds=5)
+INSPECT_AGAIN = timedelta(seconds=15)
+
+
+def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> Plan:
+    """Decide what to do for `job`.
+
+    Args:
+        job: The newest known body: its status is what was put on record last.
+        seen: Its pods and what is remembered of it.
+        now: UTC.
+        config: The operator's configuration.
+    """
+    if job.metadata.deletion_timestamp is not None:
+        return Plan()
+    if job.status.finished:
+        return _finished(job, seen, now)
+    if any(pod.attempt > job.status.attempt for pod in seen.pods):
+        return Plan(refresh=True)
+    seen = replace(seen, complete=seen.complete or job.status.phase in COMPLETE)
+    current = seen.of(job.status.attempt)
+    status = statuses.told(job.status, statuses.report_of(seen, current))
+    if not current and not status.start_time and (wrong := check(job.spec, accelerators=config.accelerators)):
+        return _fail(job, status, seen, reasons.INVALID_SPEC, "; ".join(map(str, wrong)), now, config)
+    if success.decide(current, job.spec.pods):
+        return _succeed(job, status, seen, now, config)
+    limit = deadline.decide(job.spec.active_deadline_seconds, _started(status, current), status.suspended_seconds, now)
+    if job.spec.suspend:
+        return _suspend(job, status, seen, now)
+    if isinstance(limit, deadline.Exceeded) and status.phase != "Suspended":
+        return _fail(job, status, seen, reasons.DEADLINE_EXCEEDED, limit.message, now, config)
+    turn = suspend.decide(job.spec.suspend, status, now)
+    if isinstance(turn, suspend.Resume):
+        return _resume(job, status, turn, seen, now)
+    broken = failure.first(seen, job.name, status.attempt, job.spec.pods, job.spec.workers.per_pod)
+    if broken is not None:
+        return _broken(job, status, seen, broken, now, config)
+    going_on = _go_on(job, status, seen, current, now, config)
+    look = limit.look_again if isinstance(limit, deadline.Within) else None
+    return replace(going_on, requeue_after=_sooner(going_on.requeue_after, look))
+
+
+def _started(status: TrainJobStatus, current: tuple[PodSeen, ...]) -> datetime | None:
+    return status.start_time or min((pod.created for pod in current if pod.created), default=None)
+
+
+def _finished(job: TrainJob, seen: Observed, now: datetime) -> Plan:
+    end = ttl.decide(job.spec.ttl_seconds_after_finished, job.status.completion_time, now)
+    if isinstance(end, ttl.Delete):
+        return Plan(delete_job=True)
+    gone = cleanup.when_finished(job.spec.clean_pod_policy, seen.pods)
+    return Plan(
+        delete=gone,
+        delete_service=job.spec.clean_pod_policy == "All" and seen.service,
+        requeue_after=end.look_again,
+    )
+
+
+def _succeed(job: TrainJob, status: TrainJobStatus, seen: Observed, now: datetime, config: JobDefaults) -> Plan:
+    started = _started(status, seen.of(status.attempt))
+    status = statuses.with_(status, start_time=started, running_time=status.running_time or started)
+    over = statuses.succeeded(job, status, _run_path(job, config), now)
+    took = f" in {_duration(now - started)}" if started else ""
+    restarts = f", {status.restarts} restarts" if status.restarts else ""
+    checkpoint = f"; latest checkpoint {status.checkpoint.path}" if status.checkpoint else ""
+    note = Note("Normal", "Succeeded", f"All {job.spec.workers.count} workers succeeded{took}{restarts}{checkpoint}")
+    return Plan(status=over, events=(note,), delete=cleanup.when_finished(job.spec.clean_pod_policy, seen.pods))
+
+
+def _fail(
+    job: TrainJob,
+    status: TrainJobStatus,
+    seen: Observed,
+    reason: str,
+    message: str,
+    now: datetime,
+    config: JobDefaults,
+    broken: Failure | None = None,
+) -> Plan:
+    over = statuses.failed(job, status, reason, message, now, run_path=_run_path(job, config), failure=broken)
+    current = seen.of(status.attempt)
+    counts = statuses.count(current, job.spec.workers.count, job.spec.workers.per_pod)
+    over = statuses.with_(over, workers=counts, start_time=_started(status, current))
+    return Plan(
+        status=over,
+        events=(Note("Warning", reason, message),),
+        delete=cleanup.when_finished(job.spec.clean_pod_policy, seen.pods),
+    )
+
+
+def _suspend(job: TrainJob, status: TrainJobStatus, seen: Observed, now: datetime) -> Plan:
+    # Pods that ended stay for their logs; the others go with the grace in which they save.
+    gone = tuple(pod for pod in seen.pods if not pod.deleting and not pod.over)
+    started = _started(status, seen.of(status.attempt))
+    wanted = statuses.suspended(job, statuses.with_(status, start_time=started), now)
+    if status.phase == "Suspended":
+        return replace(_written(job, wanted, seen, now), delete=gone)
+    pods = f": {len(gone)} pods are stopped" if gone else ""
+    return Plan(status=wanted, events=(Note("Normal", "Suspended", f"spec.suspend is true{pods}"),), delete=gone)
+
+
+def _resume(job: TrainJob, status: TrainJobStatus, turn: suspend.Resume, seen: Observed, now: datetime) -> Plan:
+    wanted = statuses.resumed(job, status, turn.attempt, turn.suspended_s, now)
+    from_where = f" from checkpoint {status.checkpoint.path}" if status.checkpoint else ""
+    return Plan(
+        status=wanted,
+        events=(Note("Normal", reasons.RESUMED, f"Going on as attempt {turn.attempt}{from_where}"),),
+        service=not seen.service,
+        attempt=turn.attempt,
+        create=tuple(range(job.spec.pods)),
+        delete=cleanup.of_past_attempts(seen.pods, turn.attempt),
+    )
+
+
+def _broken(
+    job: TrainJob, status: TrainJobStatus, seen: Observed, broken: Failure, now: datetime, config: JobDefaults
+) -> Plan:
+    started = _started(status, seen.of(status.attempt))
+    history = [*status.history, statuses.record(status, broken, now)]
+    status = statuses.with_(status, start_time=started or now)
+    decision = restart.decide(broken, history, restarts=status.restarts, policy=job.spec.failure_policy)
+    if isinstance(decision, restart.FailJob):
+        recorded = statuses.with_(status, history=history)
+        return _fail(job, recorded, seen, decision.reason, decision.message, now, config, broken)
+    wanted = statuses.restarting(job, status, broken, history, decision.after, now)
+    where = f"from {status.checkpoint.path}" if status.checkpoint else "from the start"
+    allowed = job.spec.failure_policy.max_restarts
+    of = f" of {allowed}" if allowed >= 0 else ""
+    wait = f" after {decision.after.total_seconds():g} s" if decision.after else ""
+    note = Note("Warning", broken.cause, f"{broken.sentence}; restarting{wait} {where} (restart {wanted.restarts}{of})")
+    return Plan(
+        status=wanted,
+        events=(note,),
+        service=not seen.service,
+        attempt=wanted.attempt,
+        create=() if decision.after else tuple(range(job.spec.pods)),
+        delete=cleanup.of_past_attempts(seen.pods, wanted.attempt),
+        requeue_after=decision.after or None,
+    )
+
+
+def _go_on(
+    job: TrainJob,
+    status: TrainJobStatus,
+    seen: Observed,
+    current: tuple[PodSeen, ...],
+    now: datetime,
+    config: JobDefaults,
+) -> Plan:
+    past = cleanup.of_past_attempts(seen.pods, status.attempt)
+    if status.next_attempt_time is not None and status.next_attempt_time > now and not current:
+        waiting = _written(job, status, seen, now)
+        return replace(
+            waiting, delete=past, requeue_after=_sooner(waiting.requeue_after, status.next_attempt_time - now)
+        )
+    there = {pod.index for pod in current}
+    missing = () if seen.complete else tuple(index for index in range(job.spec.pods) if index not in there)
+    problem = problems.decide(current, seen.refusals, seen.warnings)
+    if problem is not None and problem.final:
+        return _fail(job, status, seen, problem.reason, problem.message, now, config)
+    inspect = problems.to_inspect(current, now)
+    standing = statuses.standing(job, status, current, seen, problem, now)
+    going = _written(job, standing, seen, now)
+    retry = RETRY_REFUSED if seen.refusals else None
+    look = INSPECT_AGAIN if inspect else _until_patience(current, now)
+    notes = _story(job, status, standing, problem, going, first=bool(missing) and not current)
+    return replace(
+        going,
+        events=notes,
+        service=not seen.service,
+        attempt=status.attempt,
+        create=missing,
+        delete=past,
+        inspect=inspect,
+        requeue_after=_sooner(_sooner(going.requeue_after, retry), look),
+    )
+
+
+def _until_patience(current: tuple[PodSeen, ...], now: datetime) -> timedelta | None:
+    """A pod that hangs sends no event: look again when patience is over."""
+    waits = [pod.created + problems.PATIENCE - now for pod in current if pod.created and pod.node and not pod.running
+             and pod.exit_code is None and pod.phase == "Pending"]  # fmt: skip
+    return max(min(waits), timedelta(seconds=1)) if waits else None
+
+
+def _written(job: TrainJob, wanted: TrainJobStatus, seen: Observed, now: datetime) -> Plan:
+    """Return a plan that writes the status if it is worth a write, and else looks again when it is."""
+    wait = writes.wait(job.status, wanted, seen.last_write, now)
+    if wait is None:
+        return Plan()
+    return Plan(requeue_after=wait) if wait else Plan(status=wanted)
+
+
+def _story(
+    job: TrainJob, old: TrainJobStatus, new: TrainJobStatus, problem: Problem | None, going: Plan, *, first: bool
+) -> tuple[Note, ...]:
+    notes = []
+    if first and job.status.attempt == 0 and not job.status.conditions:
+        pods = job.spec.pods
+        notes.append(
+            Note(
+                "Normal",
+                reasons.PODS_CREATED,
+                f"Creating {pods} {'pod' if pods == 1 else 'pods'} with {job.spec.workers.count} workers in all",
+            )  # fmt: skip
+        )
+    if going.status is None:
+        return tuple(notes)
+    if problem is not None and not _known(job.status, problem):
+        notes.append(Note("Warning", problem.reason, problem.message))
+    if new.phase == "Running" and job.status.phase != "Running" and new.attempt > 0:
+        last = new.history[-1] if new.history else None
+        down = f", {last.downtime_seconds:g} s after the failure" if last and last.downtime_seconds is not None else ""
+        resumed = f"; resumed from checkpoint {last.resumed_from}" if last and last.resumed_from is not None else ""
+        notes.append(Note("Normal", "Running", f"All {new.workers.desired} workers run again{down}{resumed}"))
+    return tuple(notes)
+
+
+def _known(status: TrainJobStatus, problem: Problem) -> bool:
+    on_record = status.condition(problem.condition)
+    return on_record is not None and on_record.reason == problem.reason
+
+
+def _run_path(job: TrainJob, config: JobDefaults) -> str | None:
+    path = job.spec.storage.path or config.storage_path
+    if path is None:
+        return None
+    base, mark, options = path.partition("?")
+    return f"{base.rstrip('/')}/{job.experiment_name}{mark}{options}"
+
+
+def _duration(took: timedelta) -> str:
+    seconds = max(0, int(took.total_seconds()))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes) + [f"{seconds} s"]
+    return " ".join(parts[:2])
+
+
+def _sooner(one: timedelta | None, other: timedelta | None) -> timedelta | None:
+    given = [wait for wait in (one, other) if wait is not None]
+    return min(given, default=None)

@@ -1,0 +1,279 @@
+"""The status as it should stand: counts, phase, conditions and progress of the current attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from paceline.api import FailureRecord, Result, TrainJob, TrainJobStatus, WorkerCounts, reasons
+from paceline_operator.planning.conditions import Conditions
+from paceline_operator.policies import reports
+from paceline_operator.policies.failure import Failure
+from paceline_operator.policies.observed import AgentReport, Observed, PodSeen
+from paceline_operator.policies.problems import Problem
+
+
+def with_(status: TrainJobStatus, **changes: Any) -> TrainJobStatus:
+    """Return the status with fields changed; times are cut to what the schema keeps."""
+    fields = {name: getattr(status, name) for name in TrainJobStatus.model_fields}
+    return TrainJobStatus(**{**fields, **changes})
+
+
+def report_of(seen: Observed, current: Sequence[PodSeen]) -> AgentReport | None:
+    """Return the lead's last word: its termination message once it has ended, else its newest answer."""
+    lead = next((pod for pod in current if pod.index == 0 and pod.exit_message), None)
+    return (reports.read(lead.exit_message) if lead else None) or seen.report
+
+
+def told(status: TrainJobStatus, report: AgentReport | None) -> TrainJobStatus:
+    """Return the status with what the lead told: progress, checkpoints, where this attempt began."""
+    if report is None:
+        return status
+    return with_(
+        status,
+        progress=report.progress or status.progress,
+        checkpoint=report.checkpoint or status.checkpoint,
+        best_checkpoint=report.best_checkpoint or status.best_checkpoint,
+        history=_resumed(status, report),
+    )
+
+
+def _resumed(status: TrainJobStatus, report: AgentReport) -> list[FailureRecord]:
+    """The last attempt's end was recorded before it saved for the last time: the next attempt knows better."""
+    if not status.history or report.resumed_index is None or status.history[-1].attempt >= status.attempt:
+        return status.history
+    last = status.history[-1]
+    if last.resumed_from == report.resumed_index:
+        return status.history
+    lost = last.lost_steps
+    if lost is not None and report.resumed_step is not None:
+        before = _checkpoint_step(status, last)
+        lost = max(0, before + lost - report.resumed_step)
+    return [*status.history[:-1], last.model_copy(update={"resumed_from": report.resumed_index, "lost_steps": lost})]
+
+
+def _checkpoint_step(status: TrainJobStatus, record: FailureRecord) -> int:
+    """Step of the checkpoint that the record counted from; 0 where there was none."""
+    known = status.checkpoint
+    return known.step or 0 if known and record.resumed_from is not None and known.index == record.resumed_from else 0
+
+
+def standing(
+    job: TrainJob,
+    status: TrainJobStatus,
+    current: Sequence[PodSeen],
+    seen: Observed,
+    problem: Problem | None,
+    now: datetime,
+) -> TrainJobStatus:
+    """Return the status of a job whose pods exist or are being made."""
+    spec, per_pod = job.spec, job.spec.workers.per_pod
+    counts = count(current, spec.workers.count, per_pod)
+    complete = seen.complete or len(current) == spec.pods
+    running = complete and counts.running + counts.succeeded == counts.desired
+    scheduled = complete and counts.scheduled == counts.desired
+    conditions = Conditions(status.conditions, now, job.metadata.generation)
+    _scheduled(conditions, counts, scheduled, problem)
+    _running(conditions, counts, running, problem, status)
+    if status.checkpoint is not None:
+        conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, status.checkpoint.path)
+    conditions.clear(reasons.SUSPENDED, reasons.RESUMED)
+    was = status.phase
+    if running:
+        phase = "Running"
+    elif scheduled:
+        phase = "Starting"
+    elif complete:
+        phase = "Scheduling"
+    else:
+        phase = "Restarting" if was == "Restarting" else "Pending"
+    first = min((pod.created for pod in current if pod.created), default=None)
+    return with_(
+        status,
+        phase=phase,
+        conditions=conditions.values(),
+        observed_generation=job.metadata.generation,
+        start_time=status.start_time or first,
+        running_time=(status.running_time or now) if running else status.running_time,
+        workers=counts,
+        next_attempt_time=None if complete else status.next_attempt_time,
+        history=_downtime(status.history, status, now) if running else status.history,
+    )
+
+
+def count(current: Sequence[PodSeen], desired: int, per_pod: int) -> WorkerCounts:
+    """Count workers; those of a pod count together."""
+    return WorkerCounts(
+        desired=desired,
+        scheduled=per_pod * sum(bool(pod.node) for pod in current),
+        running=per_pod * sum(pod.running for pod in current),
+        succeeded=per_pod * sum(pod.succeeded for pod in current),
+        failed=per_pod * sum(pod.failed for pod in current),
+    )
+
+
+def _scheduled(conditions: Conditions, counts: WorkerCounts, scheduled: bool, problem: Problem | None) -> None:
+    if scheduled:
+        conditions.set(reasons.SCHEDULED, True, reasons.ALL_WORKERS_SCHEDULED)
+    elif problem and problem.condition == "Scheduled":
+        conditions.set(reasons.SCHEDULED, False, problem.reason, problem.message)
+    else:
+        conditions.set(
+            reasons.SCHEDULED,
+            False,
+            reasons.WAITING_FOR_NODES,
+            f"{counts.scheduled} of {counts.desired} workers have a node",
+        )
+
+
+def _running(
+    conditions: Conditions, counts: WorkerCounts, running: bool, problem: Problem | None, status: TrainJobStatus
+) -> None:
+    if running:
+        conditions.set(reasons.RUNNING, True, reasons.ALL_WORKERS_RUNNING)
+    elif problem and problem.condition == "Running":
+        conditions.set(reasons.RUNNING, False, problem.reason, problem.message)
+    else:
+        conditions.set(
+            reasons.RUNNING, False, reasons.WAITING_FOR_WORKERS, f"{counts.running} of {counts.desired} workers run"
+        )
+
+
+def _downtime(history: list[FailureRecord], status: TrainJobStatus, now: datetime) -> list[FailureRecord]:
+    """The first time that all workers run again ends the downtime of the attempt before."""
+    if not history or history[-1].downtime_seconds is not None or history[-1].attempt >= status.attempt:
+        return history
+    seconds = round(max(0.0, (now - history[-1].time).total_seconds()), 1)
+    return [*history[:-1], history[-1].model_copy(update={"downtime_seconds": seconds})]
+
+
+def record(status: TrainJobStatus, failure: Failure, now: datetime) -> FailureRecord:
+    """Return the history's entry for the attempt that `failure` ended."""
+    checkpoint, step = status.checkpoint, status.progress.step if status.progress else None
+    since = checkpoint.step if checkpoint and checkpoint.step is not None else 0
+    return FailureRecord(
+        attempt=status.attempt,
+        time=now,
+        cause=failure.cause,
+        rank=failure.rank,
+        pod=failure.pod,
+        node=failure.node,
+        exit_code=failure.exit_code,
+        message=failure.details or failure.sentence,
+        resumed_from=checkpoint.index if checkpoint else None,
+        lost_steps=max(0, step - since) if step is not None else None,
+    )
+
+
+def restarting(
+    job: TrainJob,
+    status: TrainJobStatus,
+    failure: Failure,
+    history: list[FailureRecord],
+    after: timedelta,
+    now: datetime,
+) -> TrainJobStatus:
+    """Return the status that puts the next attempt on record."""
+    conditions = Conditions(status.conditions, now, job.metadata.generation)
+    reason = reasons.BACKOFF if after else reasons.RESTARTING
+    conditions.set(reasons.SCHEDULED, False, reason)
+    conditions.set(reasons.RUNNING, False, reason, failure.sentence)
+    return with_(
+        status,
+        phase="Restarting",
+        conditions=conditions.values(),
+        observed_generation=job.metadata.generation,
+        attempt=status.attempt + 1,
+        restarts=status.restarts + 1,
+        next_attempt_time=now + after if after else None,
+        running_time=None,
+        workers=WorkerCounts(desired=job.spec.workers.count),
+        history=history,
+    )
+
+
+def suspended(job: TrainJob, status: TrainJobStatus, now: datetime) -> TrainJobStatus:
+    """Return the status of a suspended job."""
+    conditions = Conditions(status.conditions, now, job.metadata.generation)
+    conditions.set(
+        reasons.SUSPENDED, True, reasons.SUSPENDED_BY_USER, "spec.suspend is true: unset it, the job then goes on"
+    )
+    conditions.clear(reasons.SCHEDULED, reasons.SUSPENDED_BY_USER)
+    conditions.clear(reasons.RUNNING, reasons.SUSPENDED_BY_USER)
+    return with_(
+        status,
+        phase="Suspended",
+        conditions=conditions.values(),
+        observed_generation=job.metadata.generation,
+        workers=WorkerCounts(desired=job.spec.workers.count),
+        running_time=None,
+        next_attempt_time=None,
+    )
+
+
+def resumed(job: TrainJob, status: TrainJobStatus, attempt: int, suspended_s: int, now: datetime) -> TrainJobStatus:
+    """Return the status with which a suspended job goes on."""
+    conditions = Conditions(status.conditions, now, job.metadata.generation)
+    conditions.clear(reasons.SUSPENDED, reasons.RESUMED)
+    return with_(
+        status,
+        phase="Pending",
+        conditions=conditions.values(),
+        observed_generation=job.metadata.generation,
+        attempt=attempt,
+        suspended_seconds=suspended_s,
+    )
+
+
+def succeeded(job: TrainJob, status: TrainJobStatus, run_path: str | None, now: datetime) -> TrainJobStatus:
+    """Return the final status of a job whose workers all succeeded."""
+    return _over(
+        job, status, "Succeeded", reasons.ALL_WORKERS_SUCCEEDED, f"all {job.spec.workers.count} workers succeeded", now
+    ).model_copy(
+        update={
+            "result": Result(path=run_path, metrics=status.progress.metrics if status.progress else {}),
+            "workers": WorkerCounts(
+                desired=job.spec.workers.count, scheduled=job.spec.workers.count, succeeded=job.spec.workers.count
+            ),
+        }
+    )
+
+
+def failed(
+    job: TrainJob,
+    status: TrainJobStatus,
+    reason: str,
+    message: str,
+    now: datetime,
+    *,
+    run_path: str | None = None,
+    failure: Failure | None = None,
+) -> TrainJobStatus:
+    """Return the final status of a failed job."""
+    metrics = status.progress.metrics if status.progress else {}
+    error = failure.error if failure else None
+    return _over(job, status, "Failed", reason, message, now).model_copy(
+        update={"result": Result(path=run_path, metrics=metrics, error=error)}
+    )
+
+
+def _over(
+    job: TrainJob, status: TrainJobStatus, phase: str, reason: str, message: str, now: datetime
+) -> TrainJobStatus:
+    conditions = Conditions(status.conditions, now, job.metadata.generation)
+    ended_well = phase == "Succeeded"
+    conditions.clear(reasons.RUNNING, reasons.FINISHED)
+    if ended_well:
+        conditions.set(reasons.SCHEDULED, True, reasons.ALL_WORKERS_SCHEDULED)
+    if status.checkpoint is not None:
+        conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, status.checkpoint.path)
+    conditions.set(reasons.SUCCEEDED if ended_well else reasons.FAILED, True, reason, message)
+    return with_(
+        status,
+        phase=phase,
+        conditions=conditions.values(),
+        observed_generation=job.metadata.generation,
+        completion_time=now,
+        next_attempt_time=None,
+    )

@@ -1,0 +1,149 @@
+"""An attempt broke: which worker failed first, and why? The others fail because of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from paceline.api import WorkerError, reasons
+from paceline_operator import contract
+from paceline_operator.policies import reports
+from paceline_operator.policies.observed import AgentReport, Observed, PodSeen, WorkerFailure
+
+FINAL = {contract.AGENT_STORAGE_ERROR: reasons.STORAGE_ERROR, contract.AGENT_INVALID_CONFIG: reasons.INVALID_CONFIG}
+OOM = "OOMKilled"
+LOST_BY = {"DeletionByTaintManager", "DeletionByPodGC"}
+LOST_REASONS = {"NodeLost", "NodeShutdown", "Terminated"}
+MAX_LINES = 12
+SIGNAL_BASE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The first failure of an attempt."""
+
+    cause: str
+    pod: str
+    sentence: str
+    """What was seen, in one sentence without a full stop."""
+    rank: int | None = None
+    node: str | None = None
+    exit_code: int | None = None
+    details: str = ""
+    """Error or last lines of the output."""
+    at: datetime | None = None
+    final: bool = False
+    """No restart can mend it."""
+    error: WorkerError | None = None
+
+
+def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Failure | None:
+    """Return the failure that ended the attempt, None while it is whole.
+
+    Args:
+        seen: The snapshot.
+        job: Name of the job.
+        attempt: The current attempt.
+        pods: How many pods it has when whole.
+        per_pod: Workers in a pod: gives the rank where no agent names it.
+    """
+    current = seen.of(attempt)
+    found = [_of_pod(pod, per_pod) for pod in current if pod.failed]
+    if found:
+        # A worker that was stopped from outside failed as a consequence, whenever its clock says it ended.
+        return min(found, key=lambda item: (item[0], item[1].at is None, item[1].at, item[1].pod))[1]
+    going = next((pod for pod in current if pod.deleting and not pod.succeeded), None)
+    if going is not None:
+        return _deleted(going, per_pod)
+    if seen.complete and len(current) < pods:
+        there = {pod.index for pod in current}
+        index = next(index for index in range(pods) if index not in there)
+        name = contract.pod_name(job, attempt, index)
+        return Failure(reasons.POD_DELETED, name, f"pod {name} is gone", rank=index * per_pod)
+    return None
+
+
+def _of_pod(pod: PodSeen, per_pod: int) -> tuple[bool, Failure]:
+    """Return whether it was stopped from outside, and its failure."""
+    report = reports.read(pod.exit_message) if pod.exit_message else None
+    told = report.failure if report and report.failure else WorkerFailure()
+    consequence = report is not None and report.outcome == "terminated"
+    rank = told.rank if told.rank is not None else pod.index * per_pod
+    exit_code = told.exit_code if told.exit_code is not None else pod.exit_code
+    cause, final = _cause(pod, told, consequence)
+    what = _what(pod, told, cause, exit_code)
+    return consequence, Failure(
+        cause=cause,
+        pod=pod.name,
+        sentence=f"worker {rank} in pod {pod.name} {what}",
+        rank=rank,
+        node=pod.node or None,
+        exit_code=exit_code,
+        details=_details(pod, report, told),
+        at=told.at or pod.finished,
+        final=final,
+        error=WorkerError(
+            rank=rank,
+            type=told.type or cause,
+            message=told.message or _details(pod, report, told) or None,
+            traceback=told.traceback,
+            exit_code=exit_code,
+        ),
+    )
+
+
+def _cause(pod: PodSeen, told: WorkerFailure, consequence: bool) -> tuple[str, bool]:
+    if pod.disruption in LOST_BY or pod.reason in LOST_REASONS:
+        return reasons.NODE_LOST, False
+    if pod.reason == "Evicted" or pod.disruption:
+        return reasons.POD_EVICTED, False
+    if pod.deleting:
+        return reasons.POD_DELETED, False
+    if OOM in (pod.exit_reason, told.reason):
+        return reasons.OOM_KILLED, False
+    if told.reason in FINAL:
+        return FINAL[told.reason], True
+    if pod.exit_code is None or consequence:
+        return reasons.POD_FAILED, False
+    return reasons.WORKER_FAILED, False
+
+
+def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) -> str:
+    if cause == reasons.OOM_KILLED:
+        return f"exited {exit_code} (out of memory: raise spec.workers.resources.memory)"
+    if cause == reasons.NODE_LOST:
+        return f"was lost with node {pod.node or 'unknown'}"
+    if cause == reasons.POD_EVICTED:
+        return f"was evicted from node {pod.node or 'unknown'}"
+    if cause == reasons.POD_DELETED:
+        return "was deleted"
+    if exit_code is None:
+        return f"failed ({pod.reason or 'no reason given'})"
+    signal = f" (signal {exit_code - SIGNAL_BASE})" if exit_code > SIGNAL_BASE else ""
+    error = f": {told.type}: {told.message}" if told.type and told.message else ""
+    return f"exited {exit_code}{signal}{error}"
+
+
+def _details(pod: PodSeen, report: AgentReport | None, told: WorkerFailure) -> str:
+    if told.type and told.message:
+        return f"{told.type}: {told.message}"
+    if told.last_lines:
+        return "\n".join(told.last_lines[-MAX_LINES:])
+    if told.message:
+        return told.message
+    if report is None and pod.exit_message:
+        return "\n".join(pod.exit_message.strip().splitlines()[-MAX_LINES:])
+    return pod.message or pod.exit_reason
+
+
+def _deleted(pod: PodSeen, per_pod: int) -> Failure:
+    lost = pod.disruption in LOST_BY
+    evicted = bool(pod.disruption) and not lost
+    cause = reasons.NODE_LOST if lost else reasons.POD_EVICTED if evicted else reasons.POD_DELETED
+    what = {
+        reasons.NODE_LOST: f"was lost with node {pod.node}",
+        reasons.POD_EVICTED: f"was evicted from node {pod.node}",
+        reasons.POD_DELETED: "was deleted",
+    }[cause]
+    rank = pod.index * per_pod
+    return Failure(cause, pod.name, f"pod {pod.name} {what}", rank=rank, node=pod.node or None, details=pod.message)

@@ -1,0 +1,147 @@
+"""The pods do not start: what is in the way, and what can the user do about it?
+
+The job goes on by itself once it is mended; only what cannot change while the job exists ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from paceline.api import reasons
+from paceline_operator.policies.observed import PodSeen, Refusal
+
+# A pod usually waits this long for nodes, mounts and networks without anything being wrong.
+PATIENCE = timedelta(seconds=10)
+IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+HARMLESS = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is in the way."""
+
+    condition: Literal["Scheduled", "Running"]
+    reason: str
+    message: str
+    final: bool = False
+
+
+def decide(current: Sequence[PodSeen], refusals: Sequence[Refusal], warnings: Mapping[str, str]) -> Problem | None:
+    """Name the first thing in the way: refused pods, then pods without a node, then containers that do not start."""
+    for refusal in refusals:
+        return _refused(refusal)
+    for pod in current:
+        if pod.unschedulable and not pod.node:
+            return _unschedulable(pod)
+    for pod in current:
+        if pod.node and not pod.running and pod.exit_code is None:
+            found = _not_starting(pod, warnings.get(pod.name, ""))
+            if found is not None:
+                return found
+    return None
+
+
+def to_inspect(current: Sequence[PodSeen], now: datetime) -> tuple[str, ...]:
+    """Return a pod whose Events may tell why it hangs: mounts fail without a trace in the pod itself."""
+    for pod in current:
+        waits = pod.node and not pod.running and pod.exit_code is None and pod.phase == "Pending"
+        if waits and pod.waiting_reason in HARMLESS and pod.created and now - pod.created >= PATIENCE:
+            return (pod.name,)
+    return ()
+
+
+def _refused(refusal: Refusal) -> Problem:
+    said = refusal.message
+    if refusal.reason == reasons.NAME_TAKEN:
+        return Problem("Scheduled", reasons.NAME_TAKEN, said)
+    if refusal.code == 422:
+        return Problem(
+            "Scheduled",
+            reasons.INVALID_SPEC,
+            f"the API server finds pod {refusal.name} invalid: {said}; correct spec (most likely podTemplate) in a new job",
+            final=True,
+        )
+    if "exceeded quota" in said:
+        return Problem(
+            "Scheduled",
+            reasons.QUOTA_EXCEEDED,
+            f"{said}; the job starts when the namespace's ResourceQuota has room: free some, or ask for more",
+        )
+    return Problem(
+        "Scheduled",
+        reasons.POD_REFUSED,
+        f"the API server refused {refusal.name} ({refusal.code} {refusal.reason}): {said}; Paceline tries again",
+    )
+
+
+def _unschedulable(pod: PodSeen) -> Problem:
+    said = pod.unschedulable
+    if "persistentvolumeclaim" in said and "not found" in said:
+        return Problem(
+            "Scheduled",
+            reasons.MISSING_VOLUME,
+            f"pod {pod.name}: {said}; create the claim, the job then starts by itself",
+        )
+    return Problem(
+        "Scheduled",
+        reasons.UNSCHEDULABLE,
+        f"pod {pod.name} finds no node: {said}; add or free nodes, or ask for less in spec.workers",
+    )
+
+
+def _not_starting(pod: PodSeen, warning: str) -> Problem | None:
+    reason, said = pod.waiting_reason, pod.waiting_message
+    if reason == "InvalidImageName":
+        return Problem(
+            "Running", reasons.IMAGE_PULL_FAILED, f"{said}; write a valid spec.image in a new job", final=True
+        )
+    if reason in IMAGE_REASONS:
+        return Problem(
+            "Running",
+            reasons.IMAGE_PULL_FAILED,
+            f"pod {pod.name} on node {pod.node} cannot get its image: {reason}: {said}; check spec.image and "
+            "imagePullSecrets; the node tries again by itself",
+        )
+    if reason in HARMLESS:
+        return _by_event(pod, warning)
+    return _missing(pod, f"{reason}: {said}") or Problem(
+        "Running",
+        reasons.WAITING_FOR_WORKERS,
+        f"pod {pod.name} on node {pod.node} does not start: {reason}: {said}; kubectl describe pod {pod.name} tells more",
+    )
+
+
+def _by_event(pod: PodSeen, warning: str) -> Problem | None:
+    if not warning:
+        return None
+    return _missing(pod, warning) or Problem(
+        "Running",
+        reasons.MISSING_VOLUME
+        if warning.startswith(("FailedMount", "FailedAttachVolume"))
+        else reasons.WAITING_FOR_WORKERS,
+        f"pod {pod.name} on node {pod.node} does not start: {warning}; the node tries again by itself",
+    )
+
+
+def _missing(pod: PodSeen, said: str) -> Problem | None:
+    lower = said.lower()
+    missing = "not found" in lower or "couldn't find key" in lower or "references non-existent" in lower
+    if not missing:
+        return None
+    what = f"pod {pod.name} waits: {said}"
+    if "configmap" in lower:
+        return Problem(
+            "Running",
+            reasons.MISSING_CONFIG_MAP,
+            f"{what}; create the ConfigMap with that key, the job then starts by itself",
+        )
+    if "secret" in lower:
+        return Problem(
+            "Running", reasons.MISSING_SECRET, f"{what}; create the Secret with that key, the job then starts by itself"
+        )
+    if "persistentvolumeclaim" in lower:
+        return Problem("Running", reasons.MISSING_VOLUME, f"{what}; create the claim, the job then starts by itself")
+    return None

@@ -1,0 +1,1 @@
+"""Pure builders of the manifests: the Service and the pods of an attempt."""

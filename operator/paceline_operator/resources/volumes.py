@@ -1,0 +1,42 @@
+"""Volumes of a pod and their mounts in the worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paceline.api import TrainJob
+from paceline_operator import contract
+
+
+def volumes(job: TrainJob) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the volumes and, in the same order, the mounts of the worker container."""
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"name": contract.VOLUME, "emptyDir": {}}, {"name": contract.VOLUME, "mountPath": contract.MOUNT_PATH})
+    ]
+    if job.spec.workers.shared_memory is not None:
+        name, size = contract.SHARED_MEMORY_VOLUME, job.spec.workers.shared_memory
+        found.append(
+            (
+                {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}},
+                {"name": name, "mountPath": "/dev/shm"},
+            )
+        )
+    volume = job.spec.storage.volume
+    if volume is not None:
+        name = contract.STORAGE_VOLUME
+        mount = {"name": name, "mountPath": volume.mount_path}
+        found.append(
+            (
+                {"name": name, "persistentVolumeClaim": {"claimName": volume.claim_name}},
+                mount if volume.sub_path is None else {**mount, "subPath": volume.sub_path},
+            )
+        )
+    for position, credential in enumerate(job.spec.credentials):
+        if credential.mount_path is not None:
+            name = f"paceline-credential-{position}"
+            secret: dict[str, Any] = {"secretName": credential.secret_ref.name}
+            if credential.secret_ref.optional:
+                secret["optional"] = True
+            mounted = {"name": name, "mountPath": credential.mount_path, "readOnly": True}
+            found.append(({"name": name, "secret": secret}, mounted))
+    return [volume for volume, _ in found], [mount for _, mount in found]
