@@ -6,8 +6,8 @@ from paceline.api import TrainJob, reasons
 
 ADVICE = {
     reasons.INVALID_SPEC: "Correct the manifest and submit it under another name, or delete this job first.",
-    reasons.MAX_RESTARTS_REACHED: "Read the error and `{program} logs {name} --rank {rank}`. A new job with the same storage "
-    "path and name goes on from the last checkpoint.",
+    reasons.MAX_RESTARTS_REACHED: "Read the error and `{program} logs {name} --rank {rank}`. A new job with the same "
+    "storage path and name goes on from the last checkpoint.",
     reasons.DEADLINE_EXCEEDED: "Raise spec.activeDeadlineSeconds in a new job; with the same storage path and name it "
     "goes on from the last checkpoint.",
     reasons.STORAGE_ERROR: "Check spec.storage.path, the keys in spec.storage.secretRef and the store's own message.",

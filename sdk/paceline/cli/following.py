@@ -132,7 +132,7 @@ def _read(here: Session, name: str, pod: str, lines: queue.Queue[tuple[str, byte
 class _Writer:
     """Writes lines as they came, with the pod's name in front where several are read."""
 
-    _RANK = re.compile(rb"^\[(?:rank )?(\d+)\] ?")
+    _RANK = re.compile(rb"^\[rank (\d+)\] ")
 
     def __init__(self, *, prefix: bool, rank: int | None) -> None:
         self._prefix = prefix

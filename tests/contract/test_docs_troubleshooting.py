@@ -1,0 +1,36 @@
+"""Whatever reason a job can show, and whatever error the SDK raises, the troubleshooting page has a heading for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import paceline.storage
+import paceline.train
+from paceline import _contract
+from paceline.api import reasons
+from paceline.cli.advice import ADVICE
+from paceline.train._client import AgentGoneError
+
+PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+
+
+def test_each_reason_and_sdk_error_has_its_heading_and_no_heading_is_left_over() -> None:
+    headings = re.findall(r"^### (\w+)$", PAGE.read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(set(headings)), "a heading is there twice"
+    assert set(headings) == reasons.REASONS | _agent_reasons() | _sdk_errors()
+
+
+def test_advice_is_given_for_known_reasons_alone() -> None:
+    assert set(ADVICE) <= reasons.REASONS
+
+
+def _agent_reasons() -> set[str]:
+    return {value for name, value in vars(_contract).items() if name.startswith("REASON_")}
+
+
+def _sdk_errors() -> set[str]:
+    public = [getattr(module, name) for module in (paceline.storage, paceline.train) for name in module.__all__]
+    # Not exported, and yet seen by users: nobody catches it by name.
+    public.append(AgentGoneError)
+    return {thing.__name__ for thing in public if isinstance(thing, type) and issubclass(thing, Exception)}
