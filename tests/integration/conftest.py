@@ -10,6 +10,9 @@ import pytest
 
 from e2e.cluster import Bed, bed
 from e2e.cluster.s3 import S3Server
+from tests.support.crdserver import crd_server
+
+__all__ = ["api_server", "crd_server", "s3_server"]
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,14 @@
 """Rules of the schema in CEL: what the API server refuses, and the sentence that it says.
 
-A rule sits at a path of the schema (`RULES`) or belongs to a type wherever that is used (`TYPE_RULES`). Its message is
-written once, with `{self.count}` where a value belongs; the API server fills it in.
+A rule sits at a path of the schema (`RULES`) or belongs to a type wherever that is used (`TYPE_RULES`).
 """
 
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
-from typing import Any
 
 from paceline.api import names
+from paceline.api.cel import Rule
 
 S3_QUERY_KEYS = ("endpoint_override", "scheme", "region", "allow_bucket_creation")
 # Fields that may change after creation: none of them alters what the pods of the job are.
@@ -20,41 +17,6 @@ MUTABLE = ("suspend", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "clean
 _RESERVED = json.dumps(list(names.RANK_ENV))
 _QUERY_KEYS = json.dumps(list(S3_QUERY_KEYS))
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What must hold (CEL), the sentence when it does not, and the field below that the error points at."""
-
-    holds: str
-    message: str
-    field: str = ""
-
-    def to_schema(self) -> dict[str, Any]:
-        """Return the entry of x-kubernetes-validations."""
-        schema = {"rule": self.holds, "message": _PLACE.sub(_name, self.message)}
-        if _PLACE.search(self.message):
-            schema["messageExpression"] = _expression(self.message)
-        if self.field:
-            schema["fieldPath"] = f".{self.field}"
-        return schema
-
-
-# `{self.count}`, or `{pods <- self.count / self.perPod}` where the expression is no name to read.
-_PLACE = re.compile(r"\{(?:([^{}]*?) <- )?([^{}]+)\}")
-
-
-def _name(place: re.Match[str]) -> str:
-    """What stands for a value that the API server cannot show: in a sentence of several lines, and in the reference."""
-    name = place[1] or re.sub(r"^(oldSelf|self)\b\.?", "", place[2])
-    return f"<{name or 'value'}>"
-
-
-def _expression(message: str) -> str:
-    # One format() and no "+": the API server bounds the cost of "+" by the longest text that string() could give.
-    text = _PLACE.sub("%s", message.replace("%", "%%"))
-    values = ", ".join(place[2] for place in _PLACE.finditer(message))
-    return f"{json.dumps(text, ensure_ascii=False)}.format([{values}])"
 
 
 def _absent_or(field: str, holds: str) -> str:
@@ -136,8 +98,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "": (
         Rule(
             f"self.metadata.name.size() <= {names.MAX_JOB_NAME}",
-            'metadata.name "{self.metadata.name}" has {size <- self.metadata.name.size()} characters: shorten it to at most '
-            f"{names.MAX_JOB_NAME}, since the names of the pods add to it",
+            'metadata.name "{self.metadata.name}" has {size <- self.metadata.name.size()} characters: shorten it to at '
+            f"most {names.MAX_JOB_NAME}, since the names of the pods add to it",
         ),
         Rule(
             "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
@@ -153,8 +115,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         Rule(
             _SHARED,
-            '"{self.storage.path}" is on no volume that the {number <- self.workers.count / self.workers.perPod} pods share: set '
-            "spec.storage.volume with a mountPath above it, or use an s3:// path",
+            '"{self.storage.path}" is on no volume that the {number <- self.workers.count / self.workers.perPod} pods '
+            "share: set spec.storage.volume with a mountPath above it, or use an s3:// path",
             "storage.path",
         ),
         Rule(
@@ -189,8 +151,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "spec.command": (
         Rule(
             "self.size() != 1 || !self[0].contains(' ')",
-            '["{command <- self[0]}"] is one word with spaces: write each word as an entry, such as [python, train.py], or '
-            "[sh, -c, ...] for a shell line",
+            '["{command <- self[0]}"] is one word with spaces: write each word as an entry, such as '
+            "[python, train.py], or [sh, -c, ...] for a shell line",
         ),
     ),
     "spec.env[]": (
@@ -211,7 +173,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "spec.envFrom[]": (
         Rule(
             "has(self.secretRef) != has(self.configMapRef)",
-            "has {both or neither <- has(self.secretRef) ? 'both secretRef and configMapRef' : 'neither secretRef nor configMapRef'}: "
+            "has {both or neither <- has(self.secretRef) ? 'both secretRef and configMapRef' : "
+            "'neither secretRef nor configMapRef'}: "
             "give exactly one of them",
         ),
     ),

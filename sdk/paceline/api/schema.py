@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from paceline.api.base import INT32_MAX, INT_OR_STRING, PRESERVE_UNKNOWN, TYPE_RULE
-from paceline.api.rules import RULES, TYPE_RULES, Rule
+from paceline.api.cel import Rule
+from paceline.api.rules import RULES, TYPE_RULES
 from paceline.api.spec import TrainJobSpec
 from paceline.api.status import TrainJobStatus
 
