@@ -57,7 +57,7 @@ def test_kubectl_get_shows_phase_workers_step_checkpoint_restarts_and_age(crd_se
         )
     )
     try:
-        assert send(crd_server, "POST", JOBS, job.body()).status == 201
+        assert send(crd_server, "POST", JOBS, job.body()).body["status"] == {"phase": "Pending"}
         status: Any = {"status": job.obj().status.to_body()}
         path = f"{JOBS}/shown/status?fieldValidation=Strict"
         assert send(crd_server, "PATCH", path, status, "application/merge-patch+json").status == 200

@@ -41,6 +41,7 @@ STATUS = TrainJobStatus.model_validate(
         "nextAttemptTime": NOW,
         "startTime": NOW,
         "runningTime": NOW,
+        "suspendedSeconds": 60,
         "completionTime": NOW,
         "workers": {"desired": 4, "scheduled": 4, "running": 2, "succeeded": 1, "failed": 1},
         "progress": {"step": 1200, "metrics": {"loss": 0.31, "bad": float("nan")}, "time": NOW, "slowestRank": 3},

@@ -52,7 +52,8 @@ def trainjob_schema() -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": _structural(TrainJobSpec, "spec"),
-            "status": _structural(TrainJobStatus, "status"),
+            # Until the operator has something to say, Pending is true: `kubectl get` shows it without any write.
+            "status": _structural(TrainJobStatus, "status") | {"default": {"phase": "Pending"}},
         },
     }
     return _with_rules(schema, RULES[""])
