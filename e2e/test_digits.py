@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
+from e2e.cluster import Bed
 from e2e.jobs import Workspace, digits
 from e2e.kube import wait_for
+from e2e.stack import Stack
 
 pytestmark = pytest.mark.cluster
 BETTER_THAN_CHANCE = 0.95  # ten classes: chance is 0.1
@@ -16,12 +19,9 @@ RUN_S = 300  # four torch imports on two cores alone may take 25 s
 
 
 @pytest.fixture(scope="module")
-def finished(request: pytest.FixtureRequest) -> tuple[Workspace, list[str]]:
+def finished(stack: Stack, real_nodes: Bed) -> Iterator[tuple[Workspace, list[str]]]:
     """Run the example once; return its workspace and what `kubectl get tj` said at each moment."""
-    stack = request.getfixturevalue("stack")
-    bed = request.getfixturevalue("real_nodes")
-    space = Workspace.create(stack, bed.s3, f"digits-{uuid.uuid4().hex[:6]}")
-    request.addfinalizer(space.delete)
+    space = Workspace.create(stack, real_nodes.s3, f"digits-{uuid.uuid4().hex[:6]}")
     space.submit(*digits(space))
     rows: list[str] = []
 
@@ -32,7 +32,8 @@ def finished(request: pytest.FixtureRequest) -> tuple[Workspace, list[str]]:
         return "Succeeded" in row or "Failed" in row
 
     wait_for("the digits job to finish", look, timeout_s=RUN_S, seen=lambda: space.tell("digits"))
-    return space, rows
+    yield space, rows
+    space.delete()
 
 
 def test_the_example_succeeds_with_an_accuracy_that_means_something(finished: tuple[Workspace, list[str]]) -> None:
