@@ -65,9 +65,9 @@ def load(path: Path | None = None, context: str | None = None) -> Access:
     in_cluster = path is None and (SERVICE_ACCOUNT / "token").exists()
     try:
         if in_cluster:
-            kubeconfig.load_incluster_config(client_configuration=configuration)
+            kubeconfig.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            kubeconfig.load_kube_config(
+            kubeconfig.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(path) if path else None, context=context, client_configuration=configuration
             )
     except (kubeconfig.ConfigException, OSError) as error:

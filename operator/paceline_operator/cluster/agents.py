@@ -1,4 +1,7 @@
-"""Asks the lead agent of each running job how far it is: at the pod's address, or through the API server from outside."""
+"""Asks the lead agent of each running job how far it is.
+
+In a cluster at the pod's address, from outside through the API server.
+"""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Client:
         for attempt in range(RETRIES + 1):
             try:
                 return await self._send(method, path, body, params, content_type, timeout_s)
-            except ApiError as error:
+            except ApiError as error:  # noqa: PERF203
                 if error.code != THROTTLED or attempt == RETRIES:
                     raise
                 await asyncio.sleep(min(error.retry_after_s or 1.0, MAX_RETRY_AFTER_S))

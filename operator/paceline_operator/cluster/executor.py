@@ -218,7 +218,7 @@ async def _bounded(work: Callable[[Any], Awaitable[T]], items: Sequence[Any], la
         for item in waiting:
             try:
                 results.append(await work(item))
-            except (ApiError, UnreachableError) as error:
+            except (ApiError, UnreachableError) as error:  # noqa: PERF203
                 errors.append(error)
 
     await asyncio.gather(*(lane() for _ in range(min(lanes, len(items)))))

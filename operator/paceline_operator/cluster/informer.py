@@ -113,7 +113,7 @@ class PodInformer:
                 self.synced.set()
                 failures = 0
                 await self._watch(version)
-            except (ApiError, UnreachableError, msgspec.DecodeError) as error:
+            except (ApiError, UnreachableError, msgspec.DecodeError) as error:  # noqa: PERF203
                 failures += 1
                 wait = min(MAX_BACKOFF_S, 0.5 * 2**failures) * random.uniform(0.5, 1.0)
                 log.warning("pods cannot be listed or watched, trying again in %.1f s: %s", wait, error)

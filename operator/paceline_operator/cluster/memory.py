@@ -22,6 +22,9 @@ class Remembered:
     resource_version: int
     first_seen: datetime
     last_write: datetime | None = None
+    """When this operator last wrote the status."""
+    changed_since: datetime | None = None
+    """Since when the status on record is out of date."""
     complete_attempt: int = -1
     """All pods of this attempt were there at some time."""
     service: bool = False
@@ -33,6 +36,11 @@ class Remembered:
     warnings: dict[str, str] = field(default_factory=dict)
     report: AgentReport | None = None
     report_attempt: int = -1
+
+    @property
+    def on_record(self) -> bool:
+        """Whether an operator has written a status: what the schema fills in by itself does not count."""
+        return "conditions" in self.status
 
 
 class Jobs:
@@ -98,7 +106,8 @@ class Jobs:
             service=known.service,
             refusals=tuple(known.refusals.values()),
             warnings=known.warnings,
-            last_write=known.last_write or (None if known.status else known.first_seen),
+            last_write=known.last_write or (None if known.on_record else known.first_seen),
+            changed_since=known.changed_since,
         )
 
     def phases(self) -> dict[str, int]:

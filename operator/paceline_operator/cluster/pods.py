@@ -11,11 +11,15 @@ from paceline_operator.policies.observed import PodSeen
 
 
 class Owner(msgspec.Struct):
+    """One owner reference."""
+
     uid: str = ""
     controller: bool = False
 
 
 class Meta(msgspec.Struct, rename="camel"):
+    """metadata."""
+
     name: str = ""
     namespace: str = ""
     uid: str = ""
@@ -27,29 +31,43 @@ class Meta(msgspec.Struct, rename="camel"):
 
 
 class Waiting(msgspec.Struct):
+    """A container that waits."""
+
     reason: str = ""
     message: str = ""
 
 
 class Terminated(msgspec.Struct, rename="camel"):
+    """A container that has ended."""
+
     exit_code: int = 0
     reason: str = ""
     message: str = ""
     finished_at: datetime | None = None
 
 
+class Running(msgspec.Struct):
+    """Its presence says all."""
+
+
 class State(msgspec.Struct):
+    """State of a container: one of the three."""
+
     waiting: Waiting | None = None
-    running: msgspec.Raw | None = None
+    running: Running | None = None
     terminated: Terminated | None = None
 
 
 class Container(msgspec.Struct):
+    """Status of a container."""
+
     name: str = ""
     state: State | None = None
 
 
 class Condition(msgspec.Struct):
+    """A condition of the pod."""
+
     type: str = ""
     status: str = ""
     reason: str = ""
@@ -57,10 +75,14 @@ class Condition(msgspec.Struct):
 
 
 class Spec(msgspec.Struct, rename="camel"):
+    """spec."""
+
     node_name: str = ""
 
 
 class Status(msgspec.Struct, rename="camel"):
+    """status."""
+
     phase: str = "Pending"
     reason: str = ""
     message: str = ""
@@ -71,31 +93,43 @@ class Status(msgspec.Struct, rename="camel"):
 
 
 class Pod(msgspec.Struct):
+    """A pod; its metadata fit any object."""
+
     metadata: Meta
     spec: Spec = msgspec.field(default_factory=Spec)
     status: Status = msgspec.field(default_factory=Status)
 
 
 class ListMeta(msgspec.Struct, rename="camel"):
+    """metadata of a list, and of a bookmark."""
+
     resource_version: str = "0"
     continue_: str = msgspec.field(default="", name="continue")
 
 
 class PodList(msgspec.Struct):
+    """One page of pods."""
+
     metadata: ListMeta
     items: list[Pod] = []
 
 
 class WatchEvent(msgspec.Struct):
+    """One line of a watch."""
+
     type: str
     object: msgspec.Raw
 
 
 class Bookmark(msgspec.Struct):
+    """What a bookmark says: everything up to this version was sent."""
+
     metadata: ListMeta
 
 
 class WatchError(msgspec.Struct):
+    """The object of an ERROR event."""
+
     code: int = 0
     message: str = ""
 

@@ -70,6 +70,7 @@ class Reconciler:
             return await self._refresh(key, known)
         if decided.status is not None and not await self._write(key, known, decided):
             return timedelta(0)
+        known.changed_since = (known.changed_since or self._now()) if decided.unwritten else None
         for note in decided.events:
             self._tell(known, note)
         await self._carry_out(known, decided)
@@ -141,7 +142,7 @@ class Reconciler:
     async def _create_service(self, known: Remembered, decided: Plan) -> None:
         if not decided.service:
             return
-        old = bool(known.status) or not decided.create
+        old = known.on_record or not decided.create
         refusal = await self._executor.create_service(known.job, look_first=old)
         known.service = refusal is None
         if refusal is None:

@@ -60,7 +60,7 @@ class Recorder:
         """Post until cancelled."""
         while True:
             job, note, at = await self._waiting.get()
-            while self._busy() and self._now() - at < timedelta(seconds=10):
+            while self._busy() and self._now() - at < timedelta(seconds=10):  # noqa: ASYNC110
                 await asyncio.sleep(LEISURE_S)
             await self._write(job, note, at)
             self._waiting.task_done()

@@ -7,6 +7,7 @@ import heapq
 import random
 import time
 from collections import deque
+from collections.abc import Callable
 
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 60.0
@@ -15,8 +16,8 @@ MAX_BACKOFF_S = 60.0
 class WorkQueue:
     """A queue of keys. What is added while a worker holds the key comes back when the worker is done with it."""
 
-    def __init__(self, clock: object = time.monotonic) -> None:
-        self._clock = clock if callable(clock) else time.monotonic
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._ready: deque[str] = deque()
         self._queued: set[str] = set()
         self._held: set[str] = set()
@@ -54,7 +55,9 @@ class WorkQueue:
         """Look at the key again after a failure, later each time; return the seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        wait = max(at_least_s, min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2**failures) * random.uniform(0.5, 1.0))
+        wait = max(
+            at_least_s, min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures, 20)) * random.uniform(0.5, 1.0)
+        )
         self.add_after(key, wait)
         return wait
 

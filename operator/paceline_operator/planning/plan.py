@@ -28,6 +28,8 @@ class Plan:
 
     status: TrainJobStatus | None = None
     """Written where it is not None; the rest waits until that has succeeded."""
+    unwritten: bool = False
+    """The status on record is out of date, and the write can wait."""
     events: tuple[Note, ...] = ()
     service: bool = False
     """Make the Service."""

@@ -1,4 +1,7 @@
-"""What is to be done for one job now? The order of the questions is the meaning: success, deadline, suspend, failure."""
+"""What is to be done for one job now?
+
+The order of the questions is the meaning: success, suspend, deadline, resume, failure, and only then going on.
+"""
 
 from __future__ import annotations
 
@@ -203,10 +206,10 @@ def _until_patience(current: tuple[PodSeen, ...], now: datetime) -> timedelta | 
 
 def _written(job: TrainJob, wanted: TrainJobStatus, seen: Observed, now: datetime) -> Plan:
     """Return a plan that writes the status if it is worth a write, and else looks again when it is."""
-    wait = writes.wait(job.status, wanted, seen.last_write, now)
+    wait = writes.wait(job.status, wanted, last_write=seen.last_write, changed_since=seen.changed_since, now=now)
     if wait is None:
         return Plan()
-    return Plan(requeue_after=wait) if wait else Plan(status=wanted)
+    return Plan(unwritten=True, requeue_after=wait) if wait else Plan(status=wanted)
 
 
 def _story(
@@ -220,7 +223,7 @@ def _story(
                 "Normal",
                 reasons.PODS_CREATED,
                 f"Creating {pods} {'pod' if pods == 1 else 'pods'} with {job.spec.workers.count} workers in all",
-            )  # fmt: skip
+            )
         )
     if going.status is None:
         return tuple(notes)

@@ -29,6 +29,6 @@ def decide(limit_s: int | None, started: datetime | None, suspended_s: int, now:
     if left > timedelta(0):
         return Within(left)
     return Exceeded(
-        f"the job was active for more than activeDeadlineSeconds ({limit_s} s); its latest checkpoint stays in storage: "
-        "a new job with the same storage goes on from there"
+        f"the job was active for more than activeDeadlineSeconds ({limit_s} s); its latest checkpoint stays in "
+        "storage: a new job with the same storage goes on from there"
     )

@@ -113,6 +113,8 @@ class Observed:
     """By pod, the newest Warning Event of one that hangs before its containers start: `<reason>: <message>`."""
     last_write: datetime | None = None
     """When this operator last wrote the status, or first saw the job."""
+    changed_since: datetime | None = None
+    """Since when the status on record is not what it should be."""
 
     def of(self, attempt: int) -> tuple[PodSeen, ...]:
         """Return the pods of an attempt, by index."""

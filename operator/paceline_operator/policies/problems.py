@@ -61,7 +61,8 @@ def _refused(refusal: Refusal) -> Problem:
         return Problem(
             "Scheduled",
             reasons.INVALID_SPEC,
-            f"the API server finds pod {refusal.name} invalid: {said}; correct spec (most likely podTemplate) in a new job",
+            f"the API server finds pod {refusal.name} invalid: {said}; correct spec (most likely "
+            "podTemplate) in a new job",
             final=True,
         )
     if "exceeded quota" in said:
@@ -110,7 +111,8 @@ def _not_starting(pod: PodSeen, warning: str) -> Problem | None:
     return _missing(pod, f"{reason}: {said}") or Problem(
         "Running",
         reasons.WAITING_FOR_WORKERS,
-        f"pod {pod.name} on node {pod.node} does not start: {reason}: {said}; kubectl describe pod {pod.name} tells more",
+        f"pod {pod.name} on node {pod.node} does not start: {reason}: {said}; "
+        f"kubectl describe pod {pod.name} tells more",
     )
 
 

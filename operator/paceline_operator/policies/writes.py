@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from paceline.api import TrainJobStatus
+from paceline.api import TrainJobStatus, reasons
 
 # Numbers, and the way from Pending to Running: with the image present a job runs before this is over.
 QUIET = timedelta(seconds=5)
@@ -17,41 +17,59 @@ ON_THE_WAY = frozenset({"Pending", "Scheduling", "Starting"})
 # Restarting -> Scheduling says nothing new either.
 NOT_YET_RUNNING = ON_THE_WAY | {"Restarting"}
 
+# What every start goes through.
+EXPECTED = frozenset(
+    {reasons.WAITING_FOR_NODES, reasons.WAITING_FOR_WORKERS, reasons.ALL_WORKERS_SCHEDULED, reasons.ALL_WORKERS_RUNNING}
+)
 
-def wait(old: TrainJobStatus, new: TrainJobStatus, last_write: datetime | None, now: datetime) -> timedelta | None:
-    """Return how long the write of `new` over `old` may wait: zero for now, None where they are equal."""
+
+def wait(
+    old: TrainJobStatus,
+    new: TrainJobStatus,
+    *,
+    last_write: datetime | None,
+    changed_since: datetime | None,
+    now: datetime,
+) -> timedelta | None:
+    """Return how long the write of `new` over `old` may wait: zero for now, None where they are equal.
+
+    Args:
+        old: The status on record.
+        new: The status as it should be.
+        last_write: When this operator last wrote it, or first saw the job.
+        changed_since: Since when they differ; None: since now.
+        now: UTC.
+    """
     if new == old:
         return None
-    pause = _pause(old, new)
-    if last_write is None:
-        return timedelta(0)
-    return max(timedelta(0), last_write + pause - now)
+    pause, since = _pause(old, new, last_write or now, changed_since or now)
+    return max(timedelta(0), since + pause - now)
 
 
-def _pause(old: TrainJobStatus, new: TrainJobStatus) -> timedelta:
-    if old.attempt != new.attempt or _urgent_phase(old, new) or _story(old) != _story(new):
-        return timedelta(0)
-    if old.phase != new.phase or old.workers != new.workers or old.conditions != new.conditions:
-        return QUIET
+def _pause(
+    old: TrainJobStatus, new: TrainJobStatus, last_write: datetime, changed_since: datetime
+) -> tuple[timedelta, datetime]:
+    """Return the pause and what it is counted from."""
+    if old.attempt != new.attempt or old.result != new.result or _news(old, new):
+        return timedelta(0), last_write
     if old.checkpoint != new.checkpoint or old.best_checkpoint != new.best_checkpoint:
-        return CHECKPOINT
+        return CHECKPOINT, last_write
     if old.progress != new.progress:
-        return PROGRESS
-    return QUIET
+        return PROGRESS, last_write
+    # Pods run and end within moments of each other: one write for all of them.
+    return QUIET, changed_since
 
 
-def _urgent_phase(old: TrainJobStatus, new: TrainJobStatus) -> bool:
-    if old.phase == new.phase:
-        return False
-    return not (new.phase in ON_THE_WAY and old.phase in NOT_YET_RUNNING)
+def _news(old: TrainJobStatus, new: TrainJobStatus) -> bool:
+    """Whether there is a phase or a reason that a user waits for; that a problem is over can wait for what follows."""
+    if new.phase != old.phase and not (new.phase in ON_THE_WAY and old.phase in NOT_YET_RUNNING):
+        return True
+    return bool(_reasons(new) - _reasons(old))
 
 
-def _story(status: TrainJobStatus) -> object:
-    """What a user waits for: the reason why it does not go on, and the end."""
-    from_start = {"PodsCreated", "WaitingForNodes", "WaitingForWorkers", "AllWorkersScheduled", "NoCheckpointYet"}
-    shown = tuple(
-        (c.type, c.status, c.reason)
-        for c in status.conditions
-        if c.reason not in from_start and c.type != "CheckpointAvailable"
-    )
-    return shown, status.result, status.next_attempt_time
+def _reasons(status: TrainJobStatus) -> set[tuple[str, str, str]]:
+    return {
+        (condition.type, condition.status, condition.reason)
+        for condition in status.conditions
+        if condition.reason not in EXPECTED and condition.type != reasons.CHECKPOINT_AVAILABLE
+    }

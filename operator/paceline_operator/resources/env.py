@@ -89,9 +89,11 @@ def sources(job: TrainJob, config: JobDefaults) -> list[dict[str, Any]]:
         # The default Secret belongs to the default path alone: it is not shown to another store.
         secret = config.storage_secret
     found: list[dict[str, Any]] = [{"secretRef": {"name": secret}}] if secret else []
-    for credential in job.spec.credentials:
-        if credential.mount_path is None:
-            found.append({"secretRef": credential.secret_ref.model_dump(by_alias=True, exclude_defaults=True)})
+    found += [
+        {"secretRef": credential.secret_ref.model_dump(by_alias=True, exclude_defaults=True)}
+        for credential in job.spec.credentials
+        if credential.mount_path is None
+    ]
     return [*found, *(_env_from(source) for source in job.spec.env_from)]
 
 

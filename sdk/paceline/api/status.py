@@ -122,7 +122,7 @@ class FailureRecord(StatusModel):
 
     attempt: Annotated[int, Field(ge=0)]
     """The attempt that ended."""
-    time: Time
+    time: PreciseTime
     """When its end was seen."""
     cause: Word
     """Reason in one word, as in conditions."""
