@@ -31,6 +31,7 @@ _LAST_OUTPUT_S = 1.0
 _SURVIVORS_S = 5.0  # after a failure, from SIGTERM to SIGKILL of the other processes
 _TRAINING_SHARE = 0.6  # of the grace period; the rest is for uploads
 _TICK_S = 0.5
+_FINISH_TICK_S = 0.05
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
 
 
@@ -79,6 +80,10 @@ class Agent:
             loop.add_signal_handler(number, self._terminate, number)
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
         try:
+            # With `inject: false` nobody else has made them.
+            for name in ("HOME", "TMPDIR"):
+                if directory := self._config.environ.get(name):
+                    _make_directory(Path(directory))
             self._node.staging.mkdir(parents=True, exist_ok=True)
             self._channel.path.parent.mkdir(parents=True, exist_ok=True)
             self._channel.open()
@@ -162,6 +167,9 @@ class Agent:
 
     async def _supervise(self) -> None:
         """Until every process has ended."""
+        if not self._processes:
+            # Stopped before the start: nobody shall wait for reports of these ranks.
+            self._node.ranks = {r: replace(rank, state="failed") for r, rank in self._node.ranks.items()}
         while not self._reap():
             if self._is_stopped() and self._kill_at is None:
                 self._end_processes()
@@ -182,7 +190,7 @@ class Agent:
         assert ended.returncode is not None
         code = 128 - ended.returncode if ended.returncode < 0 else ended.returncode
         failed = code != 0
-        if failed and self._failure is None and self._terminated_at is None and self._node.orders.stop is None:
+        if failed and not self._is_stopped():
             self._output.wait(ended.rank, _LAST_OUTPUT_S)
             self._failure = failures.from_exit(
                 ended.rank,
@@ -238,18 +246,16 @@ class Agent:
         self._trained = self._terminated_at is None and bool(self._processes) and not self._is_stopped()
         begun = time.monotonic()
         while not self._node.fatal and not self._is_late(begun):
-            settled = self._node.idle
-            if self._lead is not None:
-                self._node.done = settled and self._lead.idle
-                if self._node.done and self._lead.others_done(stopped=self._is_stopped()):
-                    break
-            else:
-                self._node.done = settled
-                if all(task.done() for task in self._tasks):
-                    break
-            self._node.wake()
+            done = self._node.idle and (self._lead is None or self._lead.idle)
+            if done != self._node.done:
+                self._node.done = done
+                self._node.wake()
+            if self._lead is None and all(task.done() for task in self._tasks):
+                break
+            if self._lead is not None and done and self._lead.others_done(stopped=self._is_stopped()):
+                break
             try:
-                await asyncio.wait_for(self._changed.wait(), 0.05)
+                await asyncio.wait_for(self._changed.wait(), _FINISH_TICK_S)
             except asyncio.TimeoutError:
                 pass
             self._changed.clear()
@@ -337,6 +343,13 @@ class Agent:
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:
         if self._lead is not None:
             self._lead.reported(round_, metrics, step, at)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        log.say(f"cannot make {path}: {e.strerror}")
 
 
 def _socket_path(directory: Path) -> Path:

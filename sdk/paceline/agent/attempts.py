@@ -40,7 +40,7 @@ def begin(storage: Storage, run: str, *, run_id: str, attempt: int, token: str, 
             raise FencedError(f"attempt {newer} of this run has begun already: attempt {attempt} ends without writing")
         entry = Entry(begun[-1].sequence + 1 if begun else 0, run_id, attempt, token)
         told = {"runId": run_id, "attempt": attempt, "token": token, "time": time}
-        if storage.create_if_absent(path(run, entry.sequence), json.dumps(told).encode()):
+        if storage.create_if_absent(f"{run}/{name(entry.sequence)}", json.dumps(told).encode()):
             return entry
     raise FencedError(f"{_TRIES} other attempts began at the same time in {storage.uri(run)}")
 
@@ -66,16 +66,16 @@ def read(storage: Storage, run: str) -> list[Entry]:
     return [_load(storage, run, sequence) for sequence in _sequences(storage, run)]
 
 
-def path(run: str, sequence: int) -> str:
-    """Where an entry lies. The other pods read the lead's to prove that they reach the same store."""
-    return f"{run}/{c.STATE_DIR}/attempt/{sequence:06d}.json"
+def name(sequence: int) -> str:
+    """Where an entry lies below the run directory. Other pods read the lead's: that proves that they share a store."""
+    return f"{c.STATE_DIR}/attempt/{sequence:06d}.json"
 
 
 def _sequences(storage: Storage, run: str) -> list[int]:
-    names = (e.name.removesuffix(".json") for e in storage.files(f"{run}/{c.STATE_DIR}/attempt"))
-    return sorted(int(name) for name in names if name.isdigit())
+    found = (e.name.removesuffix(".json") for e in storage.files(f"{run}/{c.STATE_DIR}/attempt"))
+    return sorted(int(number) for number in found if number.isdigit())
 
 
 def _load(storage: Storage, run: str, sequence: int) -> Entry:
-    told = json.loads(storage.read(path(run, sequence)))
+    told = json.loads(storage.read(f"{run}/{name(sequence)}"))
     return Entry(sequence, str(told["runId"]), int(told["attempt"]), str(told["token"]))

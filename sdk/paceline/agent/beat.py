@@ -98,7 +98,7 @@ class Orders:
     """The lead's answer to one pod."""
 
     ready: bool = False  # the lead has reached the store and knows where to resume: processes may start
-    marker: str = ""  # path in the store that holds `token`; empty: nothing is stored
+    marker: str = ""  # file below the run directory that holds `token`; empty: nothing is stored
     token: str = ""
     resumed: Mapping[str, Any] | None = None
     iteration: int = 0  # reports of the run before this attempt

@@ -33,9 +33,10 @@ else
   message="this image has no python3 on its PATH ($PATH). Use an image with Python 3.10 or newer."
 fi
 echo "[paceline] InvalidConfig: $message" >&2
-escaped=$(printf '%s' "$message" | sed 's/\\\\/\\\\\\\\/g; s/"/\\\\"/g')
+# Without quotes and backslashes it is valid JSON; nothing but the shell can be relied on here.
+set -f; IFS='"\\'; set -- $message; IFS=' '; message="$*"
 printf '{{"version":1,"outcome":"failed","exitCode":{code},"failure":{{"reason":"InvalidConfig","exitCode":{code},"message":"%s"}}}}' \\
-  "$escaped" > "${{PACELINE_TERMINATION_LOG:-/dev/termination-log}}" 2>/dev/null
+  "$message" > "${{PACELINE_TERMINATION_LOG:-/dev/termination-log}}" 2>/dev/null
 exit {code}
 """  # noqa: E501
 

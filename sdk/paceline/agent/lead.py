@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _START_PATIENCE_S = 30.0  # a store that is not reached at the start is told soon
 _PATIENCE_S = 600.0
+_COMMIT_PATIENCE_S = 90.0  # network file systems may show another pod's file a minute late
 _TICK_S = 0.2
 _SYNC_S = 2.0
 _SYNC_BYTES_PER_S = 1_000_000  # larger run files are synced less often
@@ -189,7 +190,7 @@ class Lead:
         )
         return Orders(
             ready=True,
-            marker=attempts.path(self._run, self._fence.sequence) if self._fence else "",
+            marker=attempts.name(self._fence.sequence) if self._fence else "",
             token=self._token,
             resumed=self._resumed.summary() if self._resumed else None,
             iteration=self._iteration,
@@ -324,7 +325,7 @@ class Lead:
             iteration=report.iteration if report else self._iteration + round_ + 1,
         )
         checkpoints = self._checkpoints
-        done = await self._store("commit", lambda: checkpoints.commit(commit))
+        done = await self._store("commit", lambda: checkpoints.commit(commit), patience_s=_COMMIT_PATIENCE_S)
         del self._active[round_]
         self._settle(round_)
         self._commits.append(done)
@@ -349,10 +350,10 @@ class Lead:
         for done in [n for n in self._reports if n <= self._settled]:
             del self._reports[done]
 
-    async def _store(self, what: str, action: Callable[[], T]) -> T:
+    async def _store(self, what: str, action: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T:
         try:
             return await asyncio.to_thread(
-                lambda: retry.call(action, patience_s=_PATIENCE_S, on_retry=log.retrying(what))
+                lambda: retry.call(action, patience_s=patience_s, on_retry=log.retrying(what))
             )
         except StorageError as e:
             raise StorageFailedError(str(e)) from e

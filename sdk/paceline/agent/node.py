@@ -216,7 +216,7 @@ class Node:
         return True
 
     async def _follow(self, orders: Orders) -> None:
-        was = self._orders.ready, self._orders.stop
+        was = self.ready, self._orders.stop, self.idle
         self._orders = orders
         if orders.ready and orders.marker and not self._marker_read:
             try:
@@ -233,7 +233,7 @@ class Node:
                 self._uploads[upload.round] = asyncio.create_task(self._upload(upload))
         for round_ in [r for r, task in self._uploads.items() if task.done() and r <= orders.settled]:
             del self._uploads[round_]
-        if was != (orders.ready, orders.stop) or self._marker_read:
+        if was != (self.ready, orders.stop, self.idle):
             self._changed()
 
     def _fail(self, error: AgentError) -> None:
@@ -255,7 +255,7 @@ class Node:
 
             def look() -> bool:
                 try:
-                    seen = orders.token.encode() in storage.read(orders.marker)
+                    seen = orders.token.encode() in storage.read(f"{run}/{orders.marker}")
                 except StorageNotFoundError:
                     return False
                 if seen:

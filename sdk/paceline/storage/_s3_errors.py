@@ -29,6 +29,7 @@ _HINTS = {
     "AuthorizationHeaderMalformed": "add ?region=<the bucket's region> to the storage path",
     "PermanentRedirect": "add ?region=<the bucket's region> to the storage path",
     "XAdminMethodNotSupported": "endpoint_override must name the S3 port, not the console's",
+    "XAdminUserNotFound": _CREDENTIALS_HINT,
 }
 
 
@@ -88,7 +89,7 @@ def _client_error(what: str, error: Any) -> StorageError:
     detail = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(detail.get("Code", status))
-    said = str(detail.get("Message") or "").strip()
+    said = str(detail.get("Message") or "").strip().rstrip(".")
     message = f"{what}: {code}" + (f": {said}" if said else "")
     if code in _NOT_FOUND:
         return StorageNotFoundError(message)
@@ -96,7 +97,7 @@ def _client_error(what: str, error: Any) -> StorageError:
         return ConditionFailedError(message, conflict=False)
     if code in _CONFLICT:
         return ConditionFailedError(message, conflict=True)
-    if hint := _HINTS.get(code):
+    if hint := _HINTS.get(code, _CREDENTIALS_HINT if status == 403 else ""):
         message += f"; {hint}"
     return StorageError(message, retryable=code in _RETRYABLE_CODES or status == 429 or status >= 500)
 

@@ -1,0 +1,193 @@
+"""Two agents in two 'pods': the lead gathers, late or dead leads, a second attempt while the first still lives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.agents import Job, Pod, job, wait_for
+
+CHECKPOINTS = """
+    import os, pathlib, tempfile, time
+    from paceline import train
+    rank = train.get_context().get_world_rank()
+    for i in range(3):
+        with tempfile.TemporaryDirectory() as d:
+            pathlib.Path(d, f"shard-{rank}").write_text(f"{i}/{rank}")
+            pathlib.Path(d, "common").write_text("from rank " + str(rank) + "!" * (rank if i == 2 else 0))
+            train.report({"i": i}, checkpoint=train.Checkpoint.from_directory(d))
+"""
+FOREVER = """
+    import time
+    from paceline import train
+    train.report({"i": 0})
+    print("reported")
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Job]:
+    with job(tmp_path, workers=2, per_pod=1) as made:
+        yield made
+
+
+def all_running(pod: Pod) -> bool:
+    status = pod.status()
+    return bool(status) and all(rank["state"] == "running" for rank in status["ranks"])
+
+
+def test_checkpoints_of_two_pods_merge_and_both_end_well(two: Job) -> None:
+    command = two.script(CHECKPOINTS)
+    second = two.start(command, pod=1)
+    time.sleep(0.5)  # the lead is late
+    lead = two.start(command)
+    assert (lead.wait(), second.wait()) == (0, 0), lead.log + second.log
+    assert list(two.commits()) == [0, 1, 2]
+    assert sorted(two.commits()[2]["files"]) == ["common", "shard-0", "shard-1"]
+    assert (two.run / "checkpoint_000002/common").read_text() == "from rank 0"
+    assert "several ranks gave common with different sizes" in lead.log
+    assert [rank["state"] for rank in lead.message.get("ranks", [])] == []
+    assert not list((two.directory / "agent-0-1/staging").iterdir())
+
+
+def test_the_leads_status_tells_about_all_ranks(two: Job) -> None:
+    command = two.script(FOREVER)
+    lead, _second = two.start(command), two.start(command, pod=1)
+    status = wait_for(lambda: (s := lead.status()) and all(r["step"] == 1 for r in s["ranks"]) and s)
+    assert [(r["rank"], r["nodeRank"], r["state"]) for r in status["ranks"]] == [(0, 0, "running"), (1, 1, "running")]
+
+
+def test_a_failure_in_one_pod_ends_the_other_and_both_tell_it(two: Job) -> None:
+    command = two.script(
+        """
+        import os, time
+        if os.environ["RANK"] == "1":
+            time.sleep(0.3)
+            raise KeyError("weights")
+        time.sleep(60)
+        """
+    )
+    lead, second = two.start(command), two.start(command, pod=1)
+    assert (lead.wait(), second.wait()) == (1, 1)
+    for pod in (lead, second):
+        assert pod.message["outcome"] == "failed"
+        assert (pod.message["failure"]["rank"], pod.message["failure"]["type"]) == (1, "KeyError")
+
+
+def test_a_lead_that_dies_ends_the_others_in_bounded_time(two: Job) -> None:
+    command = two.script(FOREVER)
+    lead, second = two.start(command), two.start(command, pod=1, PACELINE_LEAD_LOST_SECONDS="1")
+    wait_for(lambda: all_running(lead))
+    for pid in (*lead.worker_pids(), lead.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    begun = time.monotonic()
+    assert second.wait() == 75
+    assert time.monotonic() - begun < 8
+    assert second.message["failure"]["reason"] == "LeadLost"
+    assert "the lead agent (pod 0) was lost" in second.message["failure"]["message"]
+
+
+def test_a_lead_that_never_comes_ends_the_wait(two: Job) -> None:
+    pod = two.start(
+        two.script(FOREVER), pod=1, PACELINE_LEAD="no-such-host.invalid:8470", PACELINE_LEAD_START_SECONDS="1"
+    )
+    assert pod.wait() == 75
+    assert "never answered" in pod.message["failure"]["message"]
+    assert "reported" not in pod.log
+
+
+def test_a_pod_that_dies_is_noticed_by_the_lead(two: Job) -> None:
+    command = two.script(FOREVER)
+    lead, second = two.start(command, PACELINE_LEAD_LOST_SECONDS="1"), two.start(command, pod=1)
+    wait_for(lambda: all_running(lead))
+    for pid in (*second.worker_pids(), second.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    assert lead.wait() == 75
+    assert "the agent of pod 1 has fallen silent" in lead.message["failure"]["message"]
+
+
+def test_sigterm_to_both_pods_ends_them_terminated(two: Job) -> None:
+    command = two.script(FOREVER)
+    lead, second = two.start(command), two.start(command, pod=1)
+    wait_for(lambda: "reported" in lead.log and "reported" in second.log)
+    lead.terminate()
+    second.terminate()
+    assert (lead.wait(), second.wait()) == (143, 143)
+    assert lead.message["progress"]["step"] == 1
+
+
+def test_an_older_attempt_commits_nothing_once_a_newer_has_begun(tmp_path: Path) -> None:
+    script = """
+        import os, pathlib, tempfile, time
+        from paceline import train
+        old = os.environ["PACELINE_ATTEMPT"] == "0"
+        for i in range(2):
+            with tempfile.TemporaryDirectory() as d:
+                pathlib.Path(d, "who").write_text("old" if old else "new")
+                train.report({"i": i}, checkpoint=train.Checkpoint.from_directory(d))
+            print("reported", i)
+            while old and not pathlib.Path("go").exists():
+                time.sleep(0.05)
+    """
+    with job(tmp_path) as one:
+        command = one.script(script)
+        old = one.start(command)
+        wait_for(lambda: 0 in one.commits())
+        new = one.start(command, attempt=1, PACELINE_AGENT_PORT="0")
+        assert new.wait() == 0, new.log
+        (tmp_path / "go").touch()
+        assert old.wait() == 70
+    assert old.message["failure"]["reason"] == "Fenced"
+    assert "attempt 1 writes to" in old.message["failure"]["message"]
+    assert {i: commit["attempt"] for i, commit in one.commits().items()} == {0: 0, 1: 1, 2: 1}
+    assert (one.run / "checkpoint_000001/who").read_text() == "new"
+
+
+def test_an_attempt_that_comes_too_late_starts_nothing(tmp_path: Path) -> None:
+    with job(tmp_path) as one:
+        assert one.train("print('second')", attempt=1).process.returncode == 0
+        late = one.train("open('started', 'w')", attempt=0)
+    assert late.process.returncode == 70
+    assert "attempt 1 of this run has begun already" in late.message["failure"]["message"]
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_storage_path_that_is_not_shared_is_an_error_of_the_checkpoint_alone(two: Job) -> None:
+    command = two.script("from paceline import train\ntrain.report({'a': 1})")
+    apart = str(two.directory / "elsewhere")
+    lead, second = two.start(command), two.start(command, pod=1, PACELINE_STORAGE_PATH=apart)
+    assert (lead.wait(), second.wait()) == (0, 0), lead.log + second.log
+
+    command = two.script(CHECKPOINTS)
+    lead = two.start(command, attempt=1)
+    second = two.start(command, attempt=1, pod=1, PACELINE_STORAGE_PATH=apart)
+    assert lead.wait() != 0
+    assert second.wait() != 0
+    assert "is not shared: pod 1 does not see what pod 0 wrote" in lead.message["failure"]["message"]
+    assert not two.commits()
+
+
+def test_a_rank_that_dies_before_giving_its_shard_leaves_no_checkpoint_behind(tmp_path: Path) -> None:
+    with job(tmp_path, workers=2) as pair:
+        pair.train(
+            """
+            import os, pathlib, tempfile, time
+            from paceline import train
+            rank = train.get_context().get_world_rank()
+            for i in range(2):
+                if (i, rank) == (1, 1):
+                    time.sleep(0.3)
+                    os._exit(9)
+                with tempfile.TemporaryDirectory() as d:
+                    pathlib.Path(d, f"shard-{rank}").write_text("x")
+                    train.report({"i": i}, checkpoint=train.Checkpoint.from_directory(d))
+            """
+        )
+    assert list(pair.commits()) == [0]
+    assert sorted(p.name for p in pair.run.glob("checkpoint_*")) == ["checkpoint_000000"]

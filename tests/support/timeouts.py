@@ -1,0 +1,8 @@
+"""How long tests wait at most. A wait ends as soon as what it waits for is there; these only bound a hang."""
+
+from __future__ import annotations
+
+# A local process or server answers within milliseconds; two busy cores may take seconds.
+LOCAL_S = 10.0
+# An agent with its processes, from start to end, on two busy cores.
+AGENT_RUN_S = 30.0
