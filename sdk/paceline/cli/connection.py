@@ -139,18 +139,20 @@ def connect(target: Target) -> Connection:
 
     config = _loader()
     configuration = client.Configuration()
+    # The client reads KUBECONFIG when it is imported, and only then.
+    file = target.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     try:
         if _in_pod(target):
             config.load_incluster_config(client_configuration=configuration)
             namespace = SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
         else:
-            config.load_kube_config(target.kubeconfig, target.context, client_configuration=configuration)
-            namespace = _context_namespace(target)
-    except (config.ConfigException, yaml.YAMLError) as error:
-        where = target.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+            config.load_kube_config(file, target.context, client_configuration=configuration)
+            namespace = _context_namespace(file, target.context)
+    # What is no kubeconfig at all makes the client stumble in ways of its own.
+    except (config.ConfigException, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         said = str(error).rstrip(".")
         raise ClusterError(
-            f"no usable kubeconfig in {where}: {said}.\nSet KUBECONFIG, or give --kubeconfig and --context"
+            f"no usable kubeconfig in {file}: {said}.\nSet KUBECONFIG, or give --kubeconfig and --context"
         ) from error
     except OSError as error:
         raise ClusterError(f"cannot read the kubeconfig: {error}") from error
@@ -174,10 +176,10 @@ def _loader() -> Any:
     return config
 
 
-def _context_namespace(target: Target) -> str:
-    contexts, active = _loader().list_kube_config_contexts(target.kubeconfig)
-    if target.context:
-        active = next(c for c in contexts if c["name"] == target.context)
+def _context_namespace(file: str, context: str | None) -> str:
+    contexts, active = _loader().list_kube_config_contexts(file)
+    if context:
+        active = next(c for c in contexts if c["name"] == context)
     return str(active["context"].get("namespace") or "default")
 
 

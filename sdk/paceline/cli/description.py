@@ -44,7 +44,7 @@ def describe(seen: Seen) -> RenderableType:
         if body is None:
             continue
         if title:
-            parts += [Text(), Text(title, style="bold"), Padding(body, (0, 0, 0, INDENT))]
+            parts += [Text(), Text(title, style="bold"), Padding(body, (0, 0, 0, INDENT), expand=False)]
         else:
             parts.append(body)
     return Group(*parts)

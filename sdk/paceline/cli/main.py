@@ -15,6 +15,8 @@ from paceline.cli.text import parse_duration
 from paceline.cli.verdict import Goal
 from paceline.cli.waiting import wait_for
 
+CLUSTER_FLAGS = frozenset({"-n", "--namespace", "--context", "--kubeconfig"})
+
 app = typer.Typer(
     help="Train models on Kubernetes: see, follow, submit and stop TrainJobs.",
     epilog=EXIT_CODES,
@@ -79,10 +81,20 @@ def version_command() -> None:
 def run() -> None:
     """Entry point: run the command, exit with its code."""
     try:
-        app(prog_name=program_name())
+        app(args=flags_last(sys.argv[1:]), prog_name=program_name())
     except CliError as error:
         say(console(stderr=True), f"error: {error}", "red")
         sys.exit(error.exit_code)
+
+
+def flags_last(args: list[str]) -> list[str]:
+    """Move kubectl's flags that stand before the command behind it, where the command takes them."""
+    flags: list[str] = []
+    rest = list(args)
+    while rest and rest[0].partition("=")[0] in CLUSTER_FLAGS:
+        count = 1 if "=" in rest[0] else 2
+        flags, rest = flags + rest[:count], rest[count:]
+    return [*rest[:1], *flags, *rest[1:]] if rest else flags
 
 
 if __name__ == "__main__":

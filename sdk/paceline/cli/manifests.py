@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paceline.api import TrainJobSpec, check, names
+from paceline.api.base import QUANTITY_PATTERN
 from paceline.cli.connection import Object
 from paceline.cli.errors import UsageError
 
@@ -91,6 +92,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"{place}: no such field (value {_short(error['input'])}): is it misspelt? {parent} has {known}"
     if kind == "literal_error":
         return f"{place}: is {_short(error['input'])}: write {context['expected']}"
+    if kind == "string_pattern_mismatch" and context.get("pattern") == QUANTITY_PATTERN:
+        return f"{place}: is {_short(error['input'])}: write an amount such as 4, 500m or 16Gi"
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return f"{place}: is {_short(error['input'])}: {message}"
 

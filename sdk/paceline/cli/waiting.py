@@ -51,6 +51,7 @@ def changes(here: Session, job: TrainJob, timeout_s: float | None) -> Iterator[T
     version = job.metadata.resource_version
     yield job
     while (left := _left(end)) > 0:
+        opened = time.monotonic()
         try:
             for event in here.cluster.watch(name=job.name, since=version, seconds=min(left, LOOK_S)):
                 if event["type"] == "DELETED":
@@ -62,6 +63,8 @@ def changes(here: Session, job: TrainJob, timeout_s: float | None) -> Iterator[T
             looked = here.job(job.name)
             version, lost_at = looked.metadata.resource_version, None
             yield looked
+            # A server that ends watches at once is not asked in a tight loop.
+            time.sleep(max(0.0, PAUSE_S - (time.monotonic() - opened)))
         except CliError as error:  # noqa: PERF203 - a watch lasts seconds
             if not isinstance(error, ClusterError) or not error.retryable:
                 raise
