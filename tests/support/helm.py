@@ -1,0 +1,72 @@
+"""Helm for tests: the pinned binary of the test bed, and what the chart renders to, parsed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from e2e.cluster.binaries import binary
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "paceline"
+NAMESPACE = "paceline-system"
+RELEASE = "paceline"
+# Rendering takes a third of a second, an install without waiting a few; two busy cores may take ten times that.
+HELM_S = 120.0
+
+Manifest = dict[str, Any]
+
+
+class HelmError(RuntimeError):
+    """Helm refused; the message is its own."""
+
+
+def helm(*args: str | Path, kubeconfig: Path | None = None, stdin: str | None = None) -> str:
+    """Run helm and return what it printed.
+
+    Raises:
+        HelmError: It exited with another code than 0.
+    """
+    env = os.environ | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})
+    done = subprocess.run(
+        [_helm(), *map(str, args)], env=env, input=stdin, text=True, capture_output=True, check=False, timeout=HELM_S
+    )
+    if done.returncode != 0:
+        raise HelmError(f"helm {args[0]}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def render_text(values: Mapping[str, Any] | None = None, *extra: str, chart: Path = CHART) -> str:
+    """Return what `helm template` prints for these values."""
+    return helm(
+        "template", RELEASE, chart, "--namespace", NAMESPACE, "--values", "-", *extra, stdin=json.dumps(values or {})
+    )
+
+
+def render(values: Mapping[str, Any] | None = None, *, chart: Path = CHART) -> list[Manifest]:
+    """Return the manifests that the chart renders to for these values."""
+    return [document for document in yaml.safe_load_all(render_text(values, chart=chart)) if document]
+
+
+def of_kind(manifests: Sequence[Manifest], kind: str) -> list[Manifest]:
+    """Return the manifests of a kind, in their order."""
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def the(manifests: Sequence[Manifest], kind: str) -> Manifest:
+    """Return the only manifest of a kind; an AssertionError tells how many there were."""
+    found = of_kind(manifests, kind)
+    assert len(found) == 1, f"{len(found)} of kind {kind}: {[item['metadata']['name'] for item in found]}"
+    return found[0]
+
+
+@lru_cache(maxsize=1)
+def _helm() -> str:
+    return str(binary("helm"))
