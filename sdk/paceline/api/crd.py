@@ -13,6 +13,7 @@ from paceline.api.schema import trainjob_schema
 
 CRD_FILE = f"crds/{names.GROUP}_{names.PLURAL}.yaml"
 CHART_FILE = "charts/paceline/files/crd.yaml"
+KUSTOMIZE_FILE = f"config/crd/{names.GROUP}_{names.PLURAL}.yaml"
 REFERENCE_FILE = "docs/reference/trainjob.md"
 
 _HEADER = "# Generated from paceline.api by `python -m paceline.api.crd --write`: change the models instead.\n"
@@ -77,7 +78,7 @@ def crd_text() -> str:
 def generated() -> dict[str, str]:
     """Return path from the root of the repository and text of each generated file."""
     text = crd_text()
-    return {CRD_FILE: text, CHART_FILE: text, REFERENCE_FILE: reference_page(trainjob_schema())}
+    return {CRD_FILE: text, CHART_FILE: text, KUSTOMIZE_FILE: text, REFERENCE_FILE: reference_page(trainjob_schema())}
 
 
 def main(argv: list[str] | None = None) -> int:

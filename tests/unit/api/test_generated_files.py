@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 FREE_FORM = "x-kubernetes-preserve-unknown-fields"
 
 
-@pytest.mark.parametrize("name", [crd.CRD_FILE, crd.CHART_FILE, crd.REFERENCE_FILE])
+@pytest.mark.parametrize("name", [crd.CRD_FILE, crd.CHART_FILE, crd.KUSTOMIZE_FILE, crd.REFERENCE_FILE])
 def test_a_generated_file_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text() == crd.generated()[name], "run: python -m paceline.api.crd --write"
 
