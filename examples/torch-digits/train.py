@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--data", default="digits", help="'digits' or a .npz file with the arrays x and y")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=16, help="samples per process and step")
-    parser.add_argument("--lr", type=float, default=1e-2)
+    parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--pause-seconds", type=float, default=0.0, help="sleep after each epoch: time to break things")
     return parser.parse_args()
 

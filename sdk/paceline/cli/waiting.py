@@ -65,7 +65,7 @@ def changes(here: Session, job: TrainJob, timeout_s: float | None) -> Iterator[T
             yield looked
             # A server that ends watches at once is not asked in a tight loop.
             time.sleep(max(0.0, PAUSE_S - (time.monotonic() - opened)))
-        except CliError as error:  # noqa: PERF203 - a watch lasts seconds
+        except CliError as error:
             if not isinstance(error, ClusterError) or not error.retryable:
                 raise
             lost_at = lost_at or time.monotonic()
