@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import kopf
+from kopf._core.engines.peering import Identity  # a NewType of str; not exported (kopf 1.45)
 
 from paceline_operator.cluster.access import Access
 from paceline_operator.handlers import trainjobs
@@ -35,7 +36,13 @@ class Supervisor:
         self._feed = feed
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
+        self._watching = threading.Event()
         self.restarts = 0
+
+    @property
+    def problem(self) -> str:
+        """What keeps TrainJobs from being seen; empty while they are watched."""
+        return "" if self._watching.is_set() else "TrainJobs are not watched: see the log"
 
     async def run(self) -> None:
         """Run kopf until cancelled; start it again when it ends."""
@@ -66,6 +73,7 @@ class Supervisor:
         except Exception:
             log.exception("the watch of TrainJobs failed")
         finally:
+            self._watching.clear()
             try:
                 self._loop.call_soon_threadsafe(ended.set)
             except RuntimeError:
@@ -77,7 +85,10 @@ class Supervisor:
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             standalone=True,
+            # kopf would make one from the user's name, and a container's uid has none.
+            identity=Identity("paceline-operator"),
             stop_flag=self._stop,
+            ready_flag=self._watching,
         )
 
     def _hand_over(self, type: str | None, body: dict[str, Any]) -> None:
