@@ -78,7 +78,7 @@ class Cluster:
                 raise
             return []
         mine = [event for event in found if _about(event.get("involvedObject", {}), job)]
-        return sorted(mine, key=event_time)
+        return sorted(mine, key=lambda event: (event_time(event), _written(event)))
 
     def log_lines(
         self, pod: str, *, follow: bool = False, stamped: bool = False, tail: int | None = None, since: str = "",
@@ -148,6 +148,12 @@ def event_time(event: Object) -> str:
     """Return when an event was last seen, as the API writes times; they sort as text."""
     times = (event.get("lastTimestamp"), event.get("eventTime"), event["metadata"].get("creationTimestamp"))
     return next((str(time) for time in times if time), "")
+
+
+def _written(event: Object) -> int:
+    """Order of events of one second: the API server's versions grow with each write."""
+    version = str(event["metadata"].get("resourceVersion", ""))
+    return int(version) if version.isdigit() else 0
 
 
 def _place(pod: Object) -> tuple[int, int]:

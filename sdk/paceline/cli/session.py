@@ -105,7 +105,7 @@ def interruptible(session: Session, note: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(session.err, f"\n{note}", "dim")
+        say(session.err, f"\n{note}" if note else "", "dim")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -87,7 +87,7 @@ def _table(here: Session, bodies: list[Object], *, everywhere: bool, wide: bool,
         say(here.err, f"no TrainJobs in {where}")
         return
     jobs = [parse(body) for body in bodies]
-    _print_table(here, tables.jobs(jobs, now(), namespaces=everywhere, wide=wide, steady=steady), wide=wide)
+    _print_table(here, tables.jobs(jobs, now(), namespaces=everywhere, wide=wide, steady=steady))
 
 
 def _write(bodies: list[Object], output: Output, *, single: bool) -> None:
@@ -130,9 +130,9 @@ def _row(here: Session, body: Object, *, deleted: bool, everywhere: bool, wide: 
         say(here.out, f"{body['metadata']['name']} was deleted", "dim")
         return
     row = tables.jobs([parse(body)], now(), namespaces=everywhere, wide=wide, header=False, steady=True)
-    _print_table(here, row, wide=wide)
+    _print_table(here, row)
 
 
-def _print_table(here: Session, table: Table, *, wide: bool) -> None:
-    # Wide rows go over the edge of the terminal, as kubectl's do: a URI that is cut into columns serves nobody.
-    here.out.print(table, width=PIPE_WIDTH if wide else None, crop=not wide)
+def _print_table(here: Session, table: Table) -> None:
+    # Long rows go over the edge of the terminal, as kubectl's do: a name or URI that is cut serves nobody.
+    here.out.print(table, width=PIPE_WIDTH, crop=False)

@@ -12,7 +12,7 @@ from paceline.api import TrainJob
 from paceline.cli import text
 
 # With --watch rows come one by one: these widths (of what most jobs need) keep them below each other.
-_WIDTHS = {"NAMESPACE": 12, "NAME": 20, "PHASE": 11, "WORKERS": 7, "STEP": 7, "CHECKPOINT": 10, "RESTARTS": 8, "AGE": 6}
+_WIDTHS = {"NAMESPACE": 12, "NAME": 16, "PHASE": 11, "WORKERS": 7, "STEP": 6, "CHECKPOINT": 10, "RESTARTS": 8, "AGE": 6}
 
 
 def jobs(
@@ -29,7 +29,7 @@ def jobs(
         header: Show the names of the columns.
         steady: Columns have a least width, so that tables of one row each stand below each other.
     """
-    table = Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     columns = ["NAME", "PHASE", "WORKERS", "STEP", "CHECKPOINT", "RESTARTS", "AGE"]
     if namespaces:
         columns.insert(0, "NAMESPACE")
