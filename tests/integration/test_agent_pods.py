@@ -39,7 +39,7 @@ def two(tmp_path: Path) -> Iterator[Job]:
 
 def all_running(pod: Pod) -> bool:
     status = pod.status()
-    return bool(status) and all(rank["state"] == "running" for rank in status["ranks"])
+    return status is not None and all(rank["state"] == "running" for rank in status["ranks"])
 
 
 def test_checkpoints_of_two_pods_merge_and_both_end_well(two: Job) -> None:
@@ -52,7 +52,6 @@ def test_checkpoints_of_two_pods_merge_and_both_end_well(two: Job) -> None:
     assert sorted(two.commits()[2]["files"]) == ["common", "shard-0", "shard-1"]
     assert (two.run / "checkpoint_000002/common").read_text() == "from rank 0"
     assert "several ranks gave common with different sizes" in lead.log
-    assert [rank["state"] for rank in lead.message.get("ranks", [])] == []
     assert not list((two.directory / "agent-0-1/staging").iterdir())
 
 

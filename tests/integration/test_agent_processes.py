@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,7 @@ def test_a_command_that_cannot_start_says_why(one: Job, command: list[str], code
         pytest.param({"PACELINE_STORAGE_PATH": "s3://b/y?zone=1"}, "unknown key 'zone'", id="unknown query key"),
     ],
 )
-def test_a_bad_configuration_exits_64_before_anything_starts(one: Job, env: dict[str, str], said: str) -> None:
+def test_a_bad_configuration_exits_64_before_anything_starts(one: Job, env: dict[str, Any], said: str) -> None:
     pod = one.start(one.script("open('started', 'w')"), **env)
     assert pod.wait() == 64
     assert pod.message["failure"]["reason"] == "InvalidConfig"

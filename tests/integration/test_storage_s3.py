@@ -128,10 +128,12 @@ def test_two_pods_train_on_s3_and_a_restart_resumes(base: str, keys: dict[str, s
         import os, pathlib, tempfile, time
         from paceline import train
         rank, start = train.get_context().get_world_rank(), 0
-        up = "up-" + os.environ["PACELINE_ATTEMPT"]
-        pathlib.Path(f"{up}-{rank}").touch()
-        while not pathlib.Path(f"{up}-{1 - rank}").exists():
-            time.sleep(0.01)
+        def meet(where):
+            where += os.environ["PACELINE_ATTEMPT"]
+            pathlib.Path(f"{where}-{rank}").touch()
+            while not pathlib.Path(f"{where}-{1 - rank}").exists():
+                time.sleep(0.01)
+        meet("start")
         if checkpoint := train.get_checkpoint():
             assert checkpoint.get_metadata() == {"kind": "test"}
             with checkpoint.as_directory() as d:
@@ -146,6 +148,7 @@ def test_two_pods_train_on_s3_and_a_restart_resumes(base: str, keys: dict[str, s
                 checkpoint.set_metadata({"kind": "test"})
                 train.report({"i": i, "nan": float("nan")}, checkpoint=checkpoint)
             if i == 1 and os.environ["PACELINE_ATTEMPT"] == "0":
+                meet("crash")
                 os._exit(3)
     """
     with job(tmp_path, workers=2, per_pod=1, **{"PACELINE_STORAGE_PATH": base, **keys}) as two:

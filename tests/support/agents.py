@@ -114,7 +114,7 @@ class Job:
         path.write_text(textwrap.dedent(text))
         return [sys.executable, str(path)]
 
-    def start(self, command: list[str], *, attempt: int = 0, pod: int = 0, **env: str) -> Pod:
+    def start(self, command: list[str], *, attempt: int = 0, pod: int = 0, **env: Any) -> Pod:
         """Start the agent of one pod."""
         name = f"{attempt}-{pod}"
         port = self.port if pod == 0 else free_port()

@@ -10,26 +10,25 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from paceline import _contract as c
-from paceline.agent import attempts, log, resume
+from paceline.agent import attempts, log, silence, takeover
 from paceline.agent.beat import Beat, Orders, RankState, Upload
 from paceline.agent.clock import rfc3339
-from paceline.agent.commits import Checkpoints, Commit, directory_name
+from paceline.agent.commits import Commit, directory_name
 from paceline.agent.config import AgentConfig
-from paceline.agent.errors import InvalidConfigError, StorageFailedError
+from paceline.agent.errors import StorageFailedError
 from paceline.agent.failure import Failure
 from paceline.agent.rounds import Merge, Rounds
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.status import slowest
 from paceline.policy import retention
-from paceline.storage import Storage, StorageError, join, resolve, retry
+from paceline.storage import StorageError, retry
 
 T = TypeVar("T")
 
-_START_PATIENCE_S = 30.0  # a store that is not reached at the start is told soon
 _PATIENCE_S = 600.0
 _COMMIT_PATIENCE_S = 90.0  # network file systems may show another pod's file a minute late
 _TICK_S = 0.2
@@ -65,10 +64,7 @@ class Lead:
         self._config = config
         self._clock = clock
         self._token = uuid.uuid4().hex
-        self._storage: Storage | None = None
-        self._run = ""  # path of the run directory in the store
-        self._fence: attempts.Entry | None = None
-        self._checkpoints: Checkpoints | None = None
+        self._directory: takeover.RunDirectory | None = None  # None: no storage
         self._commits: list[Commit] = []
         self._resumed: Commit | None = None
         self._iteration = 0
@@ -97,10 +93,11 @@ class Lead:
         Raises:
             InvalidConfigError, StorageFailedError, FencedError: Told to the user as they are.
         """
-        if self._config.storage_path:
-            await asyncio.to_thread(self._open)
-        elif self._config.resume_from not in ("", "none"):
-            self._resumed = await asyncio.to_thread(resume.given, self._config.resume_from)
+        opened = await asyncio.to_thread(takeover.take_over, self._config, self._token, self._files)
+        self._directory = opened.directory
+        self._commits = list(opened.commits)
+        self._resumed = opened.resumed
+        self._iteration = opened.iteration
         self._files.open()
         self._files.params(
             {
@@ -118,33 +115,6 @@ class Lead:
         self._rounds = Rounds(range(self._config.world_size), givers)
         self._started = self._clock()
         self._ready = True
-
-    def _open(self) -> None:
-        config = self._config
-        try:
-            storage, base = resolve(config.storage_path)
-        except StorageError as e:
-            raise InvalidConfigError(f"storage path: {e}") from e
-        run = f"{base.rstrip('/')}/{config.experiment_name}"
-        try:
-            retry.call(lambda: storage.check(run), patience_s=_START_PATIENCE_S, on_retry=log.retrying("storage"))
-            now = rfc3339(time.time())
-            self._fence = attempts.begin(
-                storage, run, run_id=config.run_id, attempt=config.attempt, token=self._token, time=now
-            )
-            self._checkpoints = Checkpoints(storage, run, self._fence)
-            everything = self._checkpoints.recover()
-            self._checkpoints.sweep([commit.index for commit in everything])
-            self._commits = resume.own(everything, config.resume_from, config.run_id)
-            if self._commits:
-                self._resumed = self._commits[-1]
-                self._iteration = self._resumed.iteration
-            elif config.resume_from not in ("", "none"):
-                self._resumed = resume.given(config.resume_from)
-            self._files.fetch(storage, run)
-        except StorageError as e:
-            raise StorageFailedError(str(e)) from e
-        self._storage, self._run = storage, run
 
     # --- what is told to the lead --------------------------------------------------------------
 
@@ -190,7 +160,7 @@ class Lead:
         )
         return Orders(
             ready=True,
-            marker=attempts.name(self._fence.sequence) if self._fence else "",
+            marker=attempts.name(self._directory.entry.sequence) if self._directory else "",
             token=self._token,
             resumed=self._resumed.summary() if self._resumed else None,
             iteration=self._iteration,
@@ -202,7 +172,7 @@ class Lead:
         )
 
     def _no_checkpoints(self) -> str:
-        if self._storage is None:
+        if self._directory is None:
             return "this job has no storage: set spec.storage.path (RunConfig(storage_path=...)) to keep checkpoints"
         apart = [str(node) for node, beat in sorted(self._beats.items()) if beat.shares_storage is False]
         if not apart:
@@ -249,20 +219,20 @@ class Lead:
     async def sync(self) -> None:
         """Bring the run files into the store as they are now."""
         self._files.flush()
-        if self._storage is None or not self._files.changed:
+        directory = self._directory
+        if directory is None or not self._files.changed:
             return
-        storage, run = self._storage, self._run
         self._files.changed = False
         begun = self._clock()
-        await self._store("run files", lambda: self._files.sync(storage, run))
+        await self._store("run files", lambda: self._files.sync(directory.storage, directory.path))
         self._synced = self._clock()
         self._sync_cost_s = self._synced - begun
 
     async def write_error(self, failure: Failure | None) -> None:
         """Leave `.paceline/error.json`, or remove an earlier attempt's."""
-        if self._storage is None or self._fence is None:
+        if self._directory is None:
             return
-        storage, path = self._storage, f"{self._run}/{c.STATE_DIR}/{c.ERROR_FILE}"
+        storage, path = self._directory.storage, f"{self._directory.path}/{c.STATE_DIR}/{c.ERROR_FILE}"
         if failure is None:
             await asyncio.to_thread(storage.delete, path)
             return
@@ -290,7 +260,7 @@ class Lead:
         if refused := self._no_checkpoints():
             # The processes of this pod had reported before the other pod found out.
             raise StorageFailedError(refused)
-        assert self._checkpoints is not None
+        assert self._directory is not None
         if merge.missing:
             log.say(
                 f"checkpoint of report {merge.round} is dropped: rank {_names(merge.missing)} ended before giving"
@@ -303,14 +273,14 @@ class Lead:
                 f"warning: several ranks gave {name} with different sizes; rank {merge.owners[name]}'s is kept. Give"
                 " files of different content different names, such as one with the rank in it"
             )
-        checkpoints = self._checkpoints
+        checkpoints = self._directory.checkpoints
         least = self._commits[-1].index + 1 if self._commits else 0
         least = max([least, *(active.index + 1 for active in self._active.values())])
         index = await self._store("claim of a checkpoint", lambda: checkpoints.claim(least))
         self._active[merge.round] = _Active(merge, index)
 
     async def _commit(self, round_: int, active: _Active) -> None:
-        assert self._checkpoints is not None
+        assert self._directory is not None
         report = self._reports.get(round_)
         commit = Commit(
             index=active.index,
@@ -324,7 +294,7 @@ class Lead:
             run_id=self._config.run_id,
             iteration=report.iteration if report else self._iteration + round_ + 1,
         )
-        checkpoints = self._checkpoints
+        checkpoints = self._directory.checkpoints
         done = await self._store("commit", lambda: checkpoints.commit(commit), patience_s=_COMMIT_PATIENCE_S)
         del self._active[round_]
         self._settle(round_)
@@ -336,8 +306,8 @@ class Lead:
         await self.sync()
 
     async def _abandon(self, round_: int, index: int) -> None:
-        assert self._checkpoints is not None
-        checkpoints = self._checkpoints
+        assert self._directory is not None
+        checkpoints = self._directory.checkpoints
         await self._store("clean-up", lambda: checkpoints.abandon(index))
         del self._active[round_]
         self._settle(round_)
@@ -372,20 +342,17 @@ class Lead:
                 " paceline.train.report() on every rank, with or without a checkpoint"
             )
             self._waiting_since = waiting[0], now + 10 * _WAIT_WARNING_S
-        if self.failure is not None:
-            return
-        for node in range(1, self._config.nodes):
-            heard = self._heard.get(node)
-            quiet = now - (self._started if heard is None else heard)
-            limit = self._config.lead_start_s if heard is None else self._config.lead_lost_s
-            if quiet > limit and not (heard and self._beats[node].done):
-                said = "has not come up" if heard is None else "has fallen silent"
-                self.failure = Failure(
-                    f"the agent of pod {node} {said} for {quiet:.0f} s: look at that pod and its node",
-                    reason=c.REASON_AGENT_LOST,
-                    exit_code=c.EXIT_LEAD_LOST,
-                    time=rfc3339(time.time()),
-                )
+        if self.failure is None:
+            lost = silence.lost_pod(
+                self._config.nodes,
+                now=now,
+                started=self._started,
+                heard=self._heard,
+                done=frozenset(node for node, beat in self._beats.items() if beat.done),
+                start_limit_s=self._config.lead_start_s,
+                limit_s=self._config.lead_lost_s,
+            )
+            self.failure = replace(lost, time=rfc3339(time.time())) if lost else None
 
     def _sync_due(self) -> bool:
         if not self._files.changed:
@@ -423,13 +390,6 @@ class Lead:
         if self._resumed is not None:
             told["resumedFrom"] = {key: self._resumed.summary()[key] for key in ("path", "index", "step")}
         return told
-
-    @property
-    def run_uri(self) -> str:
-        """The run directory, as `resolve` reads it; empty without storage."""
-        if not self._config.storage_path:
-            return ""
-        return join(self._config.storage_path, self._config.experiment_name)
 
 
 def _candidates(commits: list[Commit]) -> list[retention.Candidate]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paceline.train._checkpoint import Checkpoint
 
 _numbers = itertools.count()
-_used: set[tuple[int, int]] = set()  # directories (device, inode) that were reported before
+_used: set[tuple[str, int]] = set()  # directories (path, inode) that were reported before
 
 
 def local_directory(checkpoint: Checkpoint) -> Path:
@@ -64,11 +64,11 @@ def stage(source: Path) -> Path:
 
 
 def _may_link(source: Path) -> bool:
-    found = source.stat()
-    identity = found.st_dev, found.st_ino
+    real = source.resolve()
+    # The name too: file systems give a deleted directory's inode to the next one.
+    identity = str(real), source.stat().st_ino
     again = identity in _used
     _used.add(identity)
-    real = source.resolve()
     temporary = {Path(p).resolve() for p in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")}
     return not again and any(parent in temporary for parent in real.parents)
 

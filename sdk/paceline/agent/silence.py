@@ -1,0 +1,37 @@
+"""Is a pod gone without a word? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paceline import _contract as c
+from paceline.agent.failure import Failure
+
+
+def lost_pod(
+    nodes: int,
+    *,
+    now: float,
+    started: float,
+    heard: Mapping[int, float],
+    done: frozenset[int],
+    start_limit_s: float,
+    limit_s: float,
+) -> Failure | None:
+    """The failure of the first pod that never came up, or fell silent before it was done.
+
+    Args:
+        heard: When each pod last beat, on the clock of `now` and `started` (seconds).
+    """
+    for node in range(1, nodes):
+        last = heard.get(node)
+        quiet_s = now - (started if last is None else last)
+        if node in done or quiet_s <= (start_limit_s if last is None else limit_s):
+            continue
+        said = "has not come up" if last is None else "has fallen silent"
+        return Failure(
+            f"the agent of pod {node} {said} for {quiet_s:.0f} s: look at that pod and its node",
+            reason=c.REASON_AGENT_LOST,
+            exit_code=c.EXIT_LEAD_LOST,
+        )
+    return None

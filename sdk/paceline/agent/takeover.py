@@ -1,0 +1,75 @@
+"""The lead's first work, blocking: prove that the store works, take the run directory over, find where to resume."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from paceline.agent import attempts, log, resume
+from paceline.agent.clock import rfc3339
+from paceline.agent.commits import Checkpoints, Commit
+from paceline.agent.config import AgentConfig
+from paceline.agent.errors import InvalidConfigError, StorageFailedError
+from paceline.agent.runfiles import RunFiles
+from paceline.storage import Storage, StorageError, resolve, retry
+
+_PATIENCE_S = 30.0  # a store that is not reached at the start is told soon
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """`<storage path>/<experiment name>`, owned by this attempt."""
+
+    storage: Storage
+    path: str  # in the store
+    entry: attempts.Entry  # this attempt in the log of attempts
+    checkpoints: Checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """Where the attempt starts."""
+
+    directory: RunDirectory | None = None  # None: nothing is stored
+    commits: tuple[Commit, ...] = ()  # that this run continues, in order
+    resumed: Commit | None = None
+    iteration: int = 0  # reports of the run before this attempt
+
+
+def take_over(config: AgentConfig, token: str, files: RunFiles) -> TakenOver:
+    """Own the run directory from here on; the run's earlier files are fetched into `files`.
+
+    Raises:
+        InvalidConfigError: The storage path or `resumeFrom` makes no sense.
+        StorageFailedError: The store refused, or was not reached.
+        FencedError: A newer attempt has begun.
+    """
+    try:
+        if not config.storage_path:
+            return TakenOver(resumed=_given(config))
+        directory = _own(config, token)
+        everything = directory.checkpoints.recover()
+        directory.checkpoints.sweep([commit.index for commit in everything])
+        files.fetch(directory.storage, directory.path)
+        commits = resume.own(everything, config.resume_from, config.run_id)
+        if commits:
+            return TakenOver(directory, tuple(commits), commits[-1], commits[-1].iteration)
+        return TakenOver(directory, resumed=_given(config))
+    except StorageError as e:
+        raise StorageFailedError(str(e)) from e
+
+
+def _own(config: AgentConfig, token: str) -> RunDirectory:
+    try:
+        storage, base = resolve(config.storage_path)
+    except StorageError as e:
+        raise InvalidConfigError(f"storage path: {e}") from e
+    run = f"{base.rstrip('/')}/{config.experiment_name}"
+    retry.call(lambda: storage.check(run), patience_s=_PATIENCE_S, on_retry=log.retrying("storage"))
+    now = rfc3339(time.time())
+    entry = attempts.begin(storage, run, run_id=config.run_id, attempt=config.attempt, token=token, time=now)
+    return RunDirectory(storage, run, entry, Checkpoints(storage, run, entry))
+
+
+def _given(config: AgentConfig) -> Commit | None:
+    return resume.given(config.resume_from) if config.resume_from not in ("", "none") else None

@@ -1,0 +1,30 @@
+"""Both sides of the wire use the same names."""
+
+from __future__ import annotations
+
+import pytest
+
+from paceline import _contract as sdk
+from paceline_operator import contract as operator
+
+ENV = [
+    name
+    for name, value in vars(operator).items()
+    if isinstance(value, str) and value.startswith("PACELINE_") and not name.startswith("_")
+]
+
+
+@pytest.mark.parametrize(
+    "name", [*ENV, "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK"]
+)
+def test_environment_variables_have_one_name(name: str) -> None:
+    assert getattr(sdk, name) == getattr(operator, name)
+
+
+def test_the_other_names_agree() -> None:
+    assert sdk.AGENT_HTTP_PORT == operator.AGENT_PORT
+    assert sdk.MASTER_PORT == operator.MASTER_PORT_ENV
+    assert sdk.DEFAULT_MASTER_PORT == operator.MASTER_PORT
+    assert sdk.TF_CONFIG == operator.TF_CONFIG
+    assert sdk.REASON_STORAGE == operator.AGENT_STORAGE_ERROR
+    assert sdk.REASON_CONFIG == operator.AGENT_INVALID_CONFIG

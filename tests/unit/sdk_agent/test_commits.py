@@ -1,0 +1,143 @@
+"""Commits on a directory, with the writer dying between any two steps and an older attempt that comes too late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paceline.agent import attempts
+from paceline.agent.commits import Checkpoints, Commit
+from paceline.agent.errors import FencedError
+from paceline.storage import Storage, StorageError, resolve
+
+
+class CrashError(Exception):
+    pass
+
+
+class Dying:
+    """A store that dies with its n-th write."""
+
+    def __init__(self, storage: Storage, writes: int) -> None:
+        self._storage = storage
+        self._left = writes
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._storage, name)
+        if name in ("write", "create_if_absent", "put_file", "delete", "delete_directory"):
+            self._left -= 1
+            if self._left < 0:
+                raise CrashError(name)
+        return found
+
+
+def begin(storage: Storage, run: str, attempt: int, run_id: str = "r") -> Checkpoints:
+    token = f"{run_id}-{attempt}"
+    entry = attempts.begin(storage, run, run_id=run_id, attempt=attempt, token=token, time="t")
+    return Checkpoints(storage, run, entry)
+
+
+def commit_of(index: int, size: int = 3) -> Commit:
+    return Commit(index, 0, 5, "t", {"loss": 1}, 1, {"m": {"size": size, "crc32": "0"}}, (0,), "r", 5)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> tuple[Storage, str]:
+    return resolve(str(tmp_path / "run"))
+
+
+def store(storage: Storage, run: str, index: int) -> None:
+    storage.write(f"{run}/checkpoint_{index:06d}/m", b"abc")
+
+
+def test_numbers_go_on_above_every_directory_committed_or_not(place: tuple[Storage, str]) -> None:
+    storage, run = place
+    checkpoints = begin(storage, run, 0)
+    assert checkpoints.claim(0) == 0
+    store(storage, run, 7)
+    assert checkpoints.claim(0) == 8
+    assert checkpoints.claim(20) == 20
+
+
+def test_a_commit_needs_every_file_in_its_size(place: tuple[Storage, str]) -> None:
+    storage, run = place
+    checkpoints = begin(storage, run, 0)
+    store(storage, run, checkpoints.claim(0))
+    with pytest.raises(StorageError, match="has 3 bytes in the store, not 4"):
+        checkpoints.commit(commit_of(0, size=4))
+    assert checkpoints.commit(commit_of(0)).path == f"{run}/checkpoint_000000"
+
+
+def test_whenever_the_writer_dies_the_next_attempt_sees_all_or_nothing(tmp_path: Path) -> None:
+    outcomes = []
+    for writes in range(1, 12):
+        storage, run = resolve(str(tmp_path / str(writes)))
+        try:
+            dying: Storage = Dying(storage, writes)  # type: ignore[assignment]
+            first = begin(dying, run, 0)
+            index = first.claim(0)
+            store(dying, run, index)
+            first.commit(commit_of(index))
+            first.delete(index)
+        except CrashError:
+            pass
+        second = begin(storage, run, 1)
+        found = second.recover()
+        second.sweep([commit.index for commit in found])
+        there = {e.name: e.size for e in storage.files(f"{run}/checkpoint_000000")}
+        if found:
+            assert there.get("m") == 3
+            assert ".paceline.json" in there
+        else:
+            assert there == {}
+        assert second.recover() == found
+        outcomes.append(len(found))
+    # attempt, claim, file | decision, commit, deletion of the decision | deletion of the commit, the files, the claim
+    assert outcomes[:3] == [0, 0, 0]
+    assert outcomes[3:6] == [1, 1, 1]
+    assert outcomes[6:] == [0] * 5
+
+
+def test_an_older_attempt_cannot_commit_after_a_newer_has_begun(place: tuple[Storage, str]) -> None:
+    storage, run = place
+    old = begin(storage, run, 0)
+    store(storage, run, old.claim(0))
+    new = begin(storage, run, 1)
+    with pytest.raises(FencedError, match="attempt 1 writes to"):
+        old.commit(commit_of(0))
+    assert new.recover() == []
+    assert new.claim(0) == 1
+
+
+def test_a_commit_that_passed_the_fence_just_before_is_stopped_by_the_decision(
+    place: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, run = place
+    old = begin(storage, run, 0)
+    store(storage, run, old.claim(0))
+    newer: list[Checkpoints] = []
+
+    def check_then_stall(*_: object) -> None:
+        newer.append(begin(storage, run, 1))
+        newer[0].sweep([commit.index for commit in newer[0].recover()])
+
+    monkeypatch.setattr(attempts, "check", check_then_stall)
+    with pytest.raises(FencedError, match="abandoned"):
+        old.commit(commit_of(0))
+    assert storage.size(f"{run}/checkpoint_000000/.paceline.json") is None
+
+
+def test_another_run_takes_the_directory_over_and_the_first_is_told(place: tuple[Storage, str]) -> None:
+    storage, run = place
+    old = begin(storage, run, 4, run_id="first")
+    begin(storage, run, 0, run_id="second")
+    with pytest.raises(FencedError, match=r"another run \(second\)"):
+        old.claim(0)
+
+
+def test_an_attempt_that_comes_late_may_not_begin(place: tuple[Storage, str]) -> None:
+    storage, run = place
+    begin(storage, run, 2)
+    with pytest.raises(FencedError, match="attempt 2 of this run has begun already"):
+        begin(storage, run, 1)

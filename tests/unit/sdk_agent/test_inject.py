@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paceline.agent.inject import inject, main
+from tests.support.agents import SDK
+
+
+@pytest.fixture
+def injected(tmp_path: Path) -> Path:
+    source, volume = tmp_path / "opt", tmp_path / "volume"
+    shutil.copytree(SDK / "paceline", source / "core/paceline", ignore=shutil.ignore_patterns("__pycache__"))
+    (source / "vendor").mkdir()
+    (source / "vendor/onlyvendored.py").write_text("")
+    volume.mkdir()
+    inject(volume, source)
+    inject(volume, source)  # a restarted init container
+    return volume
+
+
+def start(volume: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    full = {
+        "PATH": os.environ["PATH"],
+        "PACELINE_TERMINATION_LOG": str(volume / "termination"),
+        "PACELINE_AGENT_DIR": str(volume / "agent"),
+        "PACELINE_AGENT_HOST": "127.0.0.1",
+        "PACELINE_AGENT_PORT": "0",
+        **env,
+    }
+    return subprocess.run(["/bin/sh", str(volume / "run"), *command], env=full, capture_output=True, text=True)
+
+
+def test_the_run_script_becomes_the_agent_and_the_process_finds_paceline(injected: Path) -> None:
+    program = "import paceline.train as t, os, sys; print(t.__file__); print([p for p in sys.path if 'vendor' in p])"
+    done = start(injected, sys.executable, "-c", program, PACELINE_PYTHON=sys.executable, PYTHONPATH="/users/own")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(injected / "core/paceline/train/__init__.py"), "[]"]
+
+
+def test_home_and_tmp_can_be_written_by_any_user(injected: Path) -> None:
+    assert {oct((injected / name).stat().st_mode & 0o777) for name in ("home", "tmp", "agent", "work")} == {"0o777"}
+
+
+def test_an_image_without_python_is_told_clearly(injected: Path) -> None:
+    done = start(injected, "train", PATH='/no"such\\path')
+    message = json.loads((injected / "termination").read_text())
+    assert done.returncode == message["exitCode"] == 64
+    assert "no python3 on its PATH" in message["failure"]["message"]
+    assert "no python3 on its PATH" in done.stderr
+
+
+def test_an_image_with_an_old_python_is_told_clearly(injected: Path, tmp_path: Path) -> None:
+    old = tmp_path / "bin/python3"
+    old.parent.mkdir()
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1 || exit 1\n')
+    old.chmod(0o755)
+    done = start(injected, "train", PATH=str(old.parent))
+    assert done.returncode == 64
+    assert "found only: python3 (Python 3.8.1)" in done.stderr
+
+
+def test_a_missing_source_is_an_error_with_its_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACELINE_INJECT_SOURCE", "/no/such/place")
+    assert main([str(tmp_path)]) == 1
+    assert "/no/such/place" in capsys.readouterr().err

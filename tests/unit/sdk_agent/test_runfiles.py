@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from paceline.agent.runfiles import RunFiles
+from paceline.storage import resolve
+
+
+def write(directory: Path, *reports: dict[str, Any], attempt: int = 0) -> None:
+    files = RunFiles(directory)
+    files.open()
+    for i, metrics in enumerate(reports):
+        files.report(metrics, step=i + 1, time=0.5, attempt=attempt, iteration=i + 1)
+    files.close()
+
+
+def lines(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (directory / "result.json").read_text().splitlines()]
+
+
+def rows(directory: Path) -> list[dict[str, str]]:
+    with (directory / "progress.csv").open(newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def test_a_line_has_the_metrics_and_where_they_belong(tmp_path: Path) -> None:
+    write(tmp_path, {"loss": 0.5})
+    own = {"step": 1, "time": "1970-01-01T00:00:00.500Z", "attempt": 0, "iteration": 1}
+    assert lines(tmp_path) == [{"loss": 0.5, **own}]
+
+
+def test_a_metric_keeps_its_name_and_ours_moves_aside(tmp_path: Path) -> None:
+    write(tmp_path, {"time": 3.5, "step": 1}, {"step": 99.5})
+    first, second = lines(tmp_path)
+    assert (first["time"], first["_time"], first["step"]) == (3.5, "1970-01-01T00:00:00.500Z", 1)
+    assert "_step" not in first
+    assert (second["step"], second["_step"]) == (99.5, 2)
+
+
+def test_new_columns_widen_the_csv_and_nested_metrics_are_flat(tmp_path: Path) -> None:
+    write(tmp_path, {"a": 1}, {"a": 2, "val": {"acc": 0.5}, "list": [1, 2]}, {"val": {"acc": 0.75}})
+    assert [(row["a"], row["val/acc"], row["list"]) for row in rows(tmp_path)] == [
+        ("1", "", ""),
+        ("2", "0.5", "[1, 2]"),
+        ("", "0.75", ""),
+    ]
+
+
+def test_a_restart_fetches_and_continues_also_after_a_cut_line(tmp_path: Path) -> None:
+    storage, store = resolve(str(tmp_path / "store"))
+    first = RunFiles(tmp_path / "first")
+    first.open()
+    first.report({"a": 1}, step=1, time=0, attempt=0, iteration=1)
+    first.flush()
+    first.sync(storage, store)
+    with (tmp_path / "store/result.json").open("a") as f:
+        f.write('{"a": 2, "st')
+    second = RunFiles(tmp_path / "second")
+    second.fetch(storage, store)
+    second.open()
+    second.report({"b": 3}, step=2, time=0, attempt=1, iteration=2)
+    second.close()
+    assert [(line.get("a"), line.get("b"), line["attempt"]) for line in lines(tmp_path / "second")] == [
+        (1, None, 0),
+        (None, 3, 1),
+    ]
+    assert [(row["a"], row["b"]) for row in rows(tmp_path / "second")] == [("1", ""), ("", "3")]

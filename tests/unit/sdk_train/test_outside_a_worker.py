@@ -1,0 +1,119 @@
+"""A script that uses paceline.train also runs plainly, and a checkpoint works anywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paceline import train
+from paceline.train import _handover
+from tests.support.agents import SDK
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PACELINE_") or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK"):
+            monkeypatch.delenv(name)
+
+
+def test_the_context_is_rank_0_of_1() -> None:
+    c = train.get_context()
+    assert (c.get_world_rank(), c.get_world_size(), c.get_local_rank(), c.get_local_world_size()) == (0, 1, 0, 1)
+    assert (c.get_node_rank(), c.get_experiment_name(), c.get_trial_id(), c.get_trial_name()) == (
+        0,
+        "local",
+    ) + ("local",) * 2
+    assert c.get_trial_dir() == str(Path.cwd())
+    assert (c.get_storage().path, c.get_storage().run_path) == (None, None)
+    assert train.get_checkpoint() is None
+
+
+def test_the_context_names_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACELINE_STORAGE_PATH", "s3://b/p?region=eu")
+    monkeypatch.setenv("PACELINE_EXPERIMENT_NAME", "digits")
+    assert train.get_context().get_trial_dir() == "s3://b/p/digits?region=eu"
+
+
+def test_a_report_is_checked_and_a_checkpoint_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train.report({"loss": 1})
+    with pytest.raises(TypeError):
+        train.report({"loss": object()})
+    for _ in range(2):
+        train.report({"loss": 1}, checkpoint=train.Checkpoint.from_directory(tmp_path))
+    assert capfd.readouterr().err.count("reported checkpoints are not stored") == 1
+
+
+def test_a_bad_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not exist"):
+        train.report({}, checkpoint=train.Checkpoint(tmp_path / "none"))
+    with pytest.raises(ValueError, match="is stored already"):
+        train.report({}, checkpoint=train.Checkpoint("s3://b/c"))
+    with pytest.raises(TypeError, match=r"pass Checkpoint\.from_directory"):
+        train.report({}, checkpoint=str(tmp_path))  # type: ignore[arg-type]
+
+
+def test_a_local_checkpoint_is_used_in_place_and_copied_on_request(tmp_path: Path) -> None:
+    source = tmp_path / "c"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub/m").write_text("1")
+    (source / ".paceline.json").write_text("{}")
+    checkpoint = train.Checkpoint.from_directory(source)
+    with checkpoint.as_directory() as directory:
+        assert directory == str(source)
+    copy = Path(checkpoint.to_directory(tmp_path / "copy"))
+    assert sorted(p.relative_to(copy).as_posix() for p in copy.rglob("*")) == ["sub", "sub/m"]
+    checkpoint.set_metadata({"a": 1})
+    checkpoint.update_metadata({"b": 2})
+    assert checkpoint.get_metadata() == {"a": 1, "b": 2}
+    with pytest.raises(FileNotFoundError), train.Checkpoint(tmp_path / "none").as_directory():
+        pass
+
+
+@pytest.fixture
+def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PACELINE_STAGING", str(tmp_path / "staging"))
+    return tmp_path / "staging"
+
+
+def test_files_are_linked_the_first_time_and_copied_when_a_directory_is_used_again(
+    tmp_path: Path, staging: Path
+) -> None:
+    source = tmp_path / "used-again"
+    source.mkdir()
+    (source / "m").write_text("1")
+    first, second = _handover.stage(source), _handover.stage(source)
+    assert (first / "m").samefile(source / "m")
+    assert not (second / "m").samefile(source / "m")
+
+
+def test_links_are_followed_and_what_is_no_file_is_refused(tmp_path: Path, staging: Path) -> None:
+    source = tmp_path / "c"
+    (source / "sub").mkdir(parents=True)
+    (tmp_path / "elsewhere").write_text("x")
+    (source / "link").symlink_to(tmp_path / "elsewhere")
+    staged = _handover.stage(source)
+    assert not (staged / "link").is_symlink()
+    assert (staged / "link").read_text() == "x"
+    (source / "sub/loop").symlink_to(source)
+    with pytest.raises(ValueError, match="contains it"):
+        _handover.stage(source)
+    (source / "sub/loop").unlink()
+    os.mkfifo(source / "pipe")
+    with pytest.raises(ValueError, match="neither a file nor a directory"):
+        _handover.stage(source)
+    assert len(list(staging.iterdir())) == 1
+
+
+def test_the_import_brings_no_third_party_module() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import paceline.train\n"
+        "new = {m.partition('.')[0] for m in set(sys.modules) - before}\n"
+        "print(sorted(new - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", program], env={"PYTHONPATH": str(SDK)}, capture_output=True)
+    assert done.stdout.decode().strip() == "['paceline']", done.stderr.decode()
