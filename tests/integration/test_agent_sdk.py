@@ -54,6 +54,31 @@ def test_a_forked_helper_neither_breaks_nor_blocks_the_reports(one: Job) -> None
     assert [line["i"] for line in one.results()] == [0, "child", 1]
 
 
+def test_a_fork_while_another_thread_reports_does_not_hang_in_the_child(one: Job) -> None:
+    pod = one.train(
+        """
+        import os, threading
+        from paceline import train
+        done = threading.Event()
+        def busy():
+            while not done.is_set():
+                train.report({"who": "thread"})
+        thread = threading.Thread(target=busy)
+        thread.start()
+        for i in range(60):
+            pid = os.fork()
+            if pid == 0:
+                train.report({"who": "child"})
+                os._exit(0)
+            os.waitpid(pid, 0)
+        done.set()
+        thread.join()
+        """
+    )
+    assert pod.process.returncode == 0, pod.log
+    assert sum(line["who"] == "child" for line in one.results()) == 60
+
+
 def test_a_file_that_is_overwritten_before_it_is_stored_is_dropped_and_told(one: Job) -> None:
     pod = one.train(
         """
