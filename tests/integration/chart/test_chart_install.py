@@ -219,6 +219,9 @@ def test_the_rights_are_enough_for_the_operator(server: Bed, tmp_path: Path, nam
         events = get(server, "events", "-n", "team-a", "--field-selector", "involvedObject.kind=TrainJob")["items"]
         assert events
         assert operator.refused() == []
+    # Giving the lease back is its last request.
+    lease = get(server, "lease", "paceline-operator", "-n", NAMESPACE)
+    assert lease["spec"].get("holderIdentity", "") == ""
 
 
 def finish(bed: Bed, pod: dict[str, Any]) -> None:
