@@ -77,6 +77,10 @@ verify: generate lint types ## Regenerate what is checked in, lint, types; fails
 generate: $(SYNCED) ## Write the CRD, its copies and the reference from the models
 	@$(PY) -m paceline.api.crd --write
 
+.PHONY: manifests
+manifests: $(SYNCED) ## Write the kustomize base and the chart's table of values (builds helm the first time)
+	@$(PY) -m charts.manifests --write
+
 .PHONY: fix
 fix: $(SYNCED) ## Format and mend what ruff can
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
