@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
@@ -19,6 +21,22 @@ TOKEN_LIFE = timedelta(minutes=5)
 SERVER_TIMEOUT_S = 300
 CONNECT_TIMEOUT_S = 10
 SILENCE_S = 75
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection(kopf.ConnectionInfo):
+    """kopf's way to the cluster, with our TLS context.
+
+    kopf's own is strict where Python 3.13 is: it refuses certificates without key identifiers, and some clusters have
+    such.
+    """
+
+    access: Access
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """Return the context that the rest of the operator uses too."""
+        context = self.access.tls()
+        return context if isinstance(context, ssl.SSLContext) else super().as_ssl_context()
 
 
 def registry(access: Access, feed: Feed) -> kopf.OperatorRegistry:
@@ -53,14 +71,10 @@ def registry(access: Access, feed: Feed) -> kopf.OperatorRegistry:
 
 def connection(access: Access) -> kopf.ConnectionInfo:
     """Return kopf's view of the way to the cluster. A token is asked for again before it can run out."""
-    header, configuration = access.authorization(), access.configuration
-    scheme, _, token = (header or "").partition(" ")
-    return kopf.ConnectionInfo(
+    scheme, _, token = (access.authorization() or "").partition(" ")
+    return Connection(
+        access=access,
         server=access.server,
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
         scheme=scheme or None,
         token=token or None,
         expiration=datetime.now(timezone.utc) + TOKEN_LIFE if access.has_token else None,
