@@ -69,9 +69,12 @@ class Stack:
 
 def on_bed(bed: Bed) -> Stack:
     """Build the images, bring them to the bed's nodes, and return what installs from them."""
-    for tar in build_images():
+    images = build_images()
+    for tar in images:
         bed.load_image(tar)
-    return Stack(Kube(bed.kubeconfig), {"image.repository": "paceline/operator", "image.tag": "dev"})
+    # The tag stays the same: the content's key in the name of the archive rolls the operator when it has changed.
+    changed = {"podAnnotations.content": images[0].stem}
+    return Stack(Kube(bed.kubeconfig), {"image.repository": "paceline/operator", "image.tag": "dev"} | changed)
 
 
 def build_images() -> list[Path]:

@@ -15,7 +15,7 @@ from e2e.stack import Stack
 
 pytestmark = pytest.mark.cluster
 BETTER_THAN_CHANCE = 0.95  # ten classes: chance is 0.1
-RUN_S = 300  # four torch imports on two cores alone may take 25 s
+RUN_S = 180  # four torch imports on two cores alone may take 25 s
 
 
 @pytest.fixture(scope="module")
