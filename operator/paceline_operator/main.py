@@ -21,6 +21,7 @@ from paceline_operator import logs, settings
 from paceline_operator.cluster import access, workers
 from paceline_operator.cluster.agents import AgentPoller
 from paceline_operator.cluster.client import ApiError, Client, UnreachableError
+from paceline_operator.cluster.gate import Gate
 from paceline_operator.cluster.informer import PodInformer, PodStore
 from paceline_operator.cluster.lease import Lease, LostError
 from paceline_operator.cluster.memory import Jobs
@@ -97,11 +98,13 @@ class Operator:
         log.info("stopped")
 
     async def _work(self, client: Client) -> None:
-        queue = WorkQueue()
+        queue, gate = WorkQueue(), Gate()
         pods = PodStore(lambda key, owner: queue.add(key))
         jobs = Jobs(pods)
-        recorder = Recorder(client, self._identity, utc_now, busy=lambda: len(queue) > 0)
-        reconciler = Reconciler(client, jobs, recorder, self._config.job_defaults(), counted=self._metrics.counted)
+        recorder = Recorder(client, self._identity, utc_now, busy=lambda: gate.busy)
+        reconciler = Reconciler(
+            client, jobs, recorder, self._config.job_defaults(), gate=gate, counted=self._metrics.counted
+        )
         self._metrics.watch(queue.__len__, pods.__len__, jobs.phases)
 
         def feed(type: str | None, body: dict[str, Any]) -> None:
@@ -116,7 +119,9 @@ class Operator:
         background = [asyncio.create_task(informer.run(), name="pods") for informer in informers] + [
             asyncio.create_task(supervisor.run(), name="trainjobs")
         ]
-        self._health.ready = lambda: "" if all(i.synced.is_set() for i in informers) else "pods are not listed yet"
+        self._health.ready = lambda: (
+            supervisor.problem if all(i.synced.is_set() for i in informers) else "pods are not listed yet"
+        )
         try:
             await self._first(asyncio.gather(*(informer.synced.wait() for informer in informers)), background)
             lease = await self._lead(client, background)

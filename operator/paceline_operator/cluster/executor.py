@@ -12,6 +12,7 @@ from paceline.api import TrainJob, names, reasons
 from paceline_operator import contract
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import JSON, MERGE_PATCH, ApiError, UnreachableError
+from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.policies.config import JobDefaults
 from paceline_operator.policies.observed import PodSeen, Refusal
 from paceline_operator.resources.pod import AttemptPods
@@ -19,8 +20,6 @@ from paceline_operator.resources.service import service
 
 T = TypeVar("T")
 
-# Requests under way at once. More does not make one API server faster; fewer leaves it idle.
-PARALLEL = 48
 # Of one job: a job of 1,000 pods does not stand in the way of one of four.
 PARALLEL_OF_ONE_JOB = 32
 NOT_FOUND = 404
@@ -48,10 +47,10 @@ class Api(Protocol):
 class Executor:
     """Writes to the API server in the name of jobs."""
 
-    def __init__(self, api: Api, config: JobDefaults) -> None:
+    def __init__(self, api: Api, config: JobDefaults, gate: Gate | None = None) -> None:
         self._api = api
         self._config = config
-        self._slots = asyncio.Semaphore(PARALLEL)
+        self._gate = gate or Gate()
 
     async def create_service(self, job: TrainJob, *, look_first: bool) -> Refusal | None:
         """Make the job's Service; return why it could not be.
@@ -60,6 +59,10 @@ class Executor:
             job: The job.
             look_first: Read before writing: most likely it is there already.
         """
+        async with self._gate.pass_(Turn.SOON):
+            return await self._create_service(job, look_first)
+
+    async def _create_service(self, job: TrainJob, look_first: bool) -> Refusal | None:
         path = f"/api/v1/namespaces/{job.namespace}/services"
         if look_first:
             try:
@@ -93,7 +96,7 @@ class Executor:
         async def create(index: int) -> wire.Pod | None:
             if refusals:
                 return None
-            async with self._slots:
+            async with self._gate.pass_(Turn.NOW):
                 result = await self._create_pod(job, attempt, index, pods)
             if isinstance(result, Refusal):
                 refusals.append(result)
@@ -142,7 +145,7 @@ class Executor:
         """
 
         async def delete(pod: PodSeen) -> str:
-            async with self._slots:
+            async with self._gate.pass_(Turn.NOW):
                 await self._delete(f"/api/v1/namespaces/{namespace}/pods/{pod.name}", pod.uid)
             return pod.uid
 
@@ -164,7 +167,9 @@ class Executor:
         """Delete the TrainJob; the garbage collector deletes what it owns. Raises as `delete_pods`."""
         await self._delete(job_path(job.namespace, job.name), job.uid, propagation="Background")
 
-    async def patch_status(self, job: TrainJob, resource_version: int, patch: dict[str, Any]) -> dict[str, Any]:
+    async def patch_status(
+        self, job: TrainJob, resource_version: int, patch: dict[str, Any], turn: Turn
+    ) -> dict[str, Any]:
         """Merge `patch` into the status of this very version of the job; return its new body.
 
         The version makes it a compare-and-set: an operator that has lost its lease, or that has not seen the user's
@@ -176,7 +181,8 @@ class Executor:
         """
         body = {"metadata": {"resourceVersion": str(resource_version), "uid": job.uid}, "status": patch}
         path = f"{job_path(job.namespace, job.name)}/status"
-        answer = await self._api.request("PATCH", path, encode(body), content_type=MERGE_PATCH)
+        async with self._gate.pass_(turn):
+            answer = await self._api.request("PATCH", path, encode(body), content_type=MERGE_PATCH)
         decoded: dict[str, Any] = msgspec.json.decode(answer)
         return decoded
 

@@ -14,6 +14,7 @@ from paceline_operator.cluster import mergepatch, warnings
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError
 from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
+from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.cluster.memory import Jobs, Remembered
 from paceline_operator.planning import Note, Plan, plan
 from paceline_operator.policies.config import JobDefaults
@@ -44,6 +45,7 @@ class Reconciler:
         notes: Notes,
         config: JobDefaults,
         *,
+        gate: Gate | None = None,
         now: Callable[[], datetime] = utc_now,
         counted: Callable[[str, int], None] = lambda what, count: None,
     ) -> None:
@@ -53,7 +55,7 @@ class Reconciler:
         self._config = config
         self._now = now
         self._counted = counted
-        self._executor = Executor(api, config)
+        self._executor = Executor(api, config, gate)
 
     async def reconcile(self, key: str) -> timedelta | None:
         """Look at a job once; return when to look again though nothing happens.
@@ -86,8 +88,10 @@ class Reconciler:
         patch = mergepatch.diff(known.status, wanted)
         if not patch:
             return True
+        # What pods wait for, or what is done next, goes before what merely tells.
+        turn = Turn.NOW if decided.create or decided.delete else Turn.SOON
         try:
-            body = await self._executor.patch_status(known.job, known.resource_version, patch)
+            body = await self._executor.patch_status(known.job, known.resource_version, patch, turn)
         except ApiError as error:
             if error.code not in (CONFLICT, NOT_FOUND):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,7 +49,8 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
         per_pod: Workers in a pod: gives the rank where no agent names it.
     """
     current = seen.of(attempt)
-    found = [_of_pod(pod, per_pod) for pod in current if pod.failed]
+    names = {pod.index: pod for pod in current}
+    found = [_of_pod(pod, names, per_pod) for pod in current if pod.failed]
     if found:
         # A worker that was stopped from outside failed as a consequence, whenever its clock says it ended.
         return min(found, key=lambda item: (item[0], item[1].at is None, item[1].at, item[1].pod))[1]
@@ -63,12 +65,14 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
     return None
 
 
-def _of_pod(pod: PodSeen, per_pod: int) -> tuple[bool, Failure]:
-    """Return whether it was stopped from outside, and its failure."""
+def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bool, Failure]:
+    """Return whether it was stopped from outside, and the failure that it tells of."""
     report = reports.read(pod.exit_message) if pod.exit_message else None
     told = report.failure if report and report.failure else WorkerFailure()
     consequence = report is not None and report.outcome == "terminated"
     rank = told.rank if told.rank is not None else pod.index * per_pod
+    # All agents tell the failure that ended the attempt, also those of other pods than the failed worker's.
+    pod = pods.get(rank // per_pod, pod)
     exit_code = told.exit_code if told.exit_code is not None else pod.exit_code
     cause, final = _cause(pod, told, consequence)
     what = _what(pod, told, cause, exit_code)

@@ -42,7 +42,7 @@ def wait(
     """
     if new == old:
         return None
-    pause, since = _pause(old, new, last_write or now, changed_since or now)
+    pause, since = _pause(old, new, last_write or now - PROGRESS, changed_since or now)
     return max(timedelta(0), since + pause - now)
 
 

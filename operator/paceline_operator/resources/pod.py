@@ -26,8 +26,8 @@ class AttemptPods:
         self._job = job
         self._group = Group(job.name, attempt, job.spec.pods, job.spec.workers.per_pod)
         self._defaults = env.defaults(job)
-        grace_s = job.spec.pod_template.spec.get("terminationGracePeriodSeconds", GRACE_S)
-        self._shared = env.shared(job, self._group, config, grace_s)
+        grace_s = job.spec.pod_template.spec.get("terminationGracePeriodSeconds")
+        self._shared = env.shared(job, self._group, config, GRACE_S if grace_s is None else grace_s)
         self._spec = _spec(job, attempt, config)
         self._labels = {
             **job.spec.pod_template.metadata.labels,

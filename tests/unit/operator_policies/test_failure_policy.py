@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from paceline_operator.policies import failure
+from tests.support.pods import PodBuilder, all_running, pod, seen, termination
+
+
+def first(*pods: PodBuilder, complete: bool = True, expected: int | None = None) -> failure.Failure | None:
+    return failure.first(seen(*pods, complete=complete), "digits", 0, expected or len(pods), 2)
+
+
+def test_a_whole_attempt_has_no_failure() -> None:
+    assert first(*all_running(2)) is None
+
+
+def test_a_pod_that_was_never_there_is_not_lost() -> None:
+    assert first(*all_running(1), complete=False, expected=2) is None
+
+
+def test_the_earliest_end_is_the_cause() -> None:
+    found = first(pod(0).failed(1, at=9), pod(1).failed(7, at=3), pod(2).failed(1))
+    assert found is not None
+    assert (found.pod, found.rank, found.exit_code, found.cause) == ("digits-0-1", 2, 7, "WorkerFailed")
+
+
+def test_what_was_stopped_from_outside_is_a_consequence() -> None:
+    stopped = pod(0).failed(143, at=1, message=termination("terminated"))
+    found = first(stopped, pod(1).failed(1, at=5))
+    assert found is not None
+    assert found.pod == "digits-0-1"
+
+
+def test_the_agents_word_names_rank_error_and_time() -> None:
+    told = {"rank": 3, "exitCode": 1, "type": "ValueError", "message": "bad loss", "time": "2026-01-02T03:04:06Z"}
+    found = first(pod(0).failed(1, at=0.5), pod(1).failed(1, at=60, message=termination(failure=told)))
+    assert found is not None
+    assert found.pod == "digits-0-0"
+    only = first(pod(1).failed(1, at=60, message=termination(failure=told)), expected=1)
+    assert only is not None
+    assert only.rank == 3
+    assert only.sentence == "worker 3 in pod digits-0-1 exited 1: ValueError: bad loss"
+    assert only.details == "ValueError: bad loss"
+    assert only.error is not None
+    assert (only.error.type, only.error.message) == ("ValueError", "bad loss")
+
+
+@pytest.mark.parametrize(
+    ("builder", "cause", "says"),
+    [
+        pytest.param(pod(0).failed(137, reason="OOMKilled"), "OOMKilled", "spec.workers.resources.memory", id="out of memory"),
+        pytest.param(pod(0).failed(137), "WorkerFailed", "exited 137 (signal 9)", id="killed"),
+        pytest.param(
+            pod(0).with_(phase="Failed", reason="Evicted", node="n1", message="disk"), "PodEvicted", "evicted from node n1",
+            id="evicted by the kubelet",
+        ),
+        pytest.param(
+            pod(0).failed(137).with_(disruption="EvictionByEvictionAPI"), "PodEvicted", "evicted", id="evicted by the API"
+        ),
+        pytest.param(
+            pod(0).failed(137).with_(disruption="DeletionByTaintManager"), "NodeLost", "lost with node node-1", id="node lost"
+        ),
+        pytest.param(pod(0).with_(phase="Failed", reason="NodeLost"), "NodeLost", "node unknown", id="node lost, unnamed"),
+        pytest.param(pod(0).failed(143).deleting(), "PodDeleted", "was deleted", id="deleted and ended"),
+        pytest.param(
+            pod(0).with_(phase="Failed", reason="UnexpectedAdmissionError"), "PodFailed", "(UnexpectedAdmissionError)",
+            id="refused by the kubelet",
+        ),
+        pytest.param(pod(0).with_(phase="Failed"), "PodFailed", "(no reason given)", id="no word at all"),
+        pytest.param(
+            pod(0).failed(143, message=termination("terminated")), "PodFailed", "exited 143", id="stopped from outside"
+        ),
+        pytest.param(pod(0).running().deleting(), "PodDeleted", "was deleted", id="being deleted"),
+        pytest.param(
+            pod(0).running().deleting().with_(disruption="DeletionByTaintManager"), "NodeLost", "lost with node node-1",
+            id="being deleted, node lost",
+        ),
+        pytest.param(
+            pod(0).running().deleting().with_(disruption="PreemptionByScheduler"), "PodEvicted", "evicted from node node-1",
+            id="being evicted",
+        ),
+    ],
+)  # fmt: skip
+def test_the_cause_is_told_in_one_word_and_one_sentence(builder: PodBuilder, cause: str, says: str) -> None:
+    found = first(builder)
+    assert found is not None
+    assert found.cause == cause
+    assert says in found.sentence
+    assert not found.final
+
+
+def test_a_pod_that_is_gone_counts_as_deleted() -> None:
+    found = first(pod(0).running(), pod(2).running(), expected=3)
+    assert found is not None
+    assert (found.cause, found.pod, found.rank) == ("PodDeleted", "digits-0-1", 2)
+
+
+def test_a_succeeded_pod_may_go() -> None:
+    assert first(pod(0).succeeded().deleting(), pod(1).running()) is None
+
+
+@pytest.mark.parametrize("reason", ["StorageError", "InvalidConfig"])
+def test_what_no_restart_mends_is_final(reason: str) -> None:
+    message = termination(failure={"rank": 0, "reason": reason, "message": "no such bucket"})
+    found = first(pod(0).failed(70, message=message))
+    assert found is not None
+    assert (found.cause, found.final, found.details) == (reason, True, "no such bucket")
+
+
+@pytest.mark.parametrize(
+    ("message", "details"),
+    [
+        pytest.param("line 1\nline 2\n", "line 1\nline 2", id="a log's end"),
+        pytest.param(termination(failure={"lastLines": ["a", "b"]}), "a\nb", id="last lines"),
+        pytest.param(termination(), "Error", id="nothing told"),
+        pytest.param("", "Error", id="no message"),
+    ],
+)
+def test_details_are_the_best_that_is_known(message: str, details: str) -> None:
+    found = first(pod(0).failed(1, message=message))
+    assert found is not None
+    assert found.details == details

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from paceline_operator.policies import problems
+from paceline_operator.policies.observed import Refusal
+from tests.support.pods import T0, PodBuilder, all_running, pod
+
+SECRET = 'Error: secret "wandb" not found'
+MOUNT = 'FailedMount: MountVolume.SetUp failed for volume "c" : secret "databricks" not found'
+
+
+@pytest.mark.parametrize(
+    ("builder", "warning", "condition", "reason", "says"),
+    [
+        pytest.param(pod(0).unschedulable("0/3 nodes: Insufficient nvidia.com/gpu"), "", "Scheduled", "Unschedulable",
+                     "ask for less", id="no GPU"),
+        pytest.param(pod(0).unschedulable('persistentvolumeclaim "data" not found'), "", "Scheduled", "MissingVolume",
+                     "create the claim", id="no claim"),
+        pytest.param(pod(0).waiting("ErrImagePull", "not found"), "", "Running", "ImagePullFailed", "imagePullSecrets",
+                     id="no image"),
+        pytest.param(pod(0).waiting("CreateContainerConfigError", SECRET), "", "Running", "MissingSecret",
+                     "create the Secret", id="no secret"),
+        pytest.param(pod(0).waiting("CreateContainerConfigError", "couldn't find key A in Secret ml/wandb"), "", "Running",
+                     "MissingSecret", "create the Secret", id="no key"),
+        pytest.param(pod(0).waiting("CreateContainerConfigError", 'configmap "c" not found'), "", "Running",
+                     "MissingConfigMap", "create the ConfigMap", id="no config map"),
+        pytest.param(pod(0).waiting("CreateContainerError", "no space"), "", "Running", "WaitingForWorkers",
+                     "kubectl describe pod", id="something else"),
+        pytest.param(pod(0).waiting("CreateContainerError", "executable not found"), "", "Running", "WaitingForWorkers",
+                     "kubectl describe pod", id="something else is not found"),
+        pytest.param(pod(0).waiting("ContainerCreating"), MOUNT, "Running", "MissingSecret", "create the Secret",
+                     id="a mount waits for a secret"),
+        pytest.param(pod(0).on("n1"), 'FailedMount: persistentvolumeclaim "x" not found', "Running", "MissingVolume",
+                     "create the claim", id="a mount waits for a claim"),
+        pytest.param(pod(0).on("n1"), "FailedAttachVolume: timed out", "Running", "MissingVolume", "tries again",
+                     id="an attachment fails"),
+        pytest.param(pod(0).on("n1"), "FailedCreatePodSandBox: no network", "Running", "WaitingForWorkers",
+                     "no network", id="no sandbox"),
+    ],
+)  # fmt: skip
+def test_what_is_in_the_way_is_told_with_a_way_out(
+    builder: PodBuilder, warning: str, condition: str, reason: str, says: str
+) -> None:
+    found = problems.decide([builder.obj()], (), {"digits-0-0": warning})
+    assert found is not None
+    assert (found.condition, found.reason, found.final) == (condition, reason, False)
+    assert says in found.message
+
+
+def test_an_image_name_that_can_never_be_is_final() -> None:
+    found = problems.decide([pod(0).waiting("InvalidImageName", "cannot parse").obj()], (), {})
+    assert found is not None
+    assert found.final
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason", "final"),
+    [
+        pytest.param(Refusal("digits-0-0", 409, "NameTaken", "taken"), "NameTaken", False, id="name"),
+        pytest.param(Refusal("digits-0-0", 422, "Invalid", "bad"), "InvalidSpec", True, id="invalid"),
+        pytest.param(Refusal("digits-0-0", 403, "Forbidden", "exceeded quota: q"), "QuotaExceeded", False, id="quota"),
+        pytest.param(Refusal("digits-0-0", 403, "Forbidden", "PodSecurity"), "PodRefused", False, id="admission"),
+    ],
+)
+def test_refusals(refusal: Refusal, reason: str, final: bool) -> None:
+    found = problems.decide([], (refusal,), {})
+    assert found is not None
+    assert (found.reason, found.final) == (reason, final)
+
+
+def test_pods_on_their_way_are_no_problem() -> None:
+    pods = [*all_running(2), pod(2), pod(3).on("n1"), pod(4).waiting("PodInitializing"), pod(5).succeeded()]
+    assert problems.decide([builder.obj() for builder in pods], (), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("builder", "after_s", "inspected"),
+    [
+        pytest.param(pod(0).on("n1"), 9, False, id="patience"),
+        pytest.param(pod(0).on("n1"), 10, True, id="hangs"),
+        pytest.param(pod(0), 10, False, id="no node"),
+        pytest.param(pod(0).running(), 10, False, id="runs"),
+        pytest.param(pod(0).waiting("ErrImagePull"), 10, False, id="says why itself"),
+    ],
+)
+def test_only_a_pod_that_hangs_without_a_word_is_inspected(builder: PodBuilder, after_s: int, inspected: bool) -> None:
+    found = problems.to_inspect([builder.obj()], T0 + timedelta(seconds=after_s))
+    assert found == (("digits-0-0",) if inspected else ())

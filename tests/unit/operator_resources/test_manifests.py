@@ -1,0 +1,185 @@
+"""Whole manifests are golden files; here stand the promises behind single fields."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from paceline.api import names
+from paceline_operator.policies.config import JobDefaults
+from paceline_operator.resources.pod import AttemptPods
+from paceline_operator.resources.service import service
+from tests.support import golden
+from tests.support.trainjobs import TrainJobBuilder, make_trainjob
+
+CONFIG = JobDefaults(
+    agent_image="paceline/operator:1",
+    agent_image_pull_policy="IfNotPresent",
+    storage_path="s3://default/runs",
+    storage_secret="default-s3",
+    accelerators={"A100": {"gpu.vendor/product": "A100"}},
+)
+
+
+def manifest(job: TrainJobBuilder, index: int = 0, attempt: int = 0, config: JobDefaults = CONFIG) -> dict[str, Any]:
+    return AttemptPods(job.obj(), attempt, config).pod(index)
+
+
+def worker(job: TrainJobBuilder, index: int = 0, **options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = manifest(job, index, **options)["spec"]["containers"][0]
+    return found
+
+
+def env(job: TrainJobBuilder, index: int = 0, **options: Any) -> dict[str, Any]:
+    return {item["name"]: item.get("value") for item in worker(job, index, **options)["env"]}
+
+
+GOLDEN = {
+    "pod-smallest": (make_trainjob(), 0),
+    "pod-torch-two-by-two": (
+        make_trainjob().framework("torch").workers(4).per_pod(2)
+        .resources(cpu="2", memory="4Gi", gpu=1).accelerator("A100").shared_memory("2Gi")
+        .storage("s3://b/p", secret="s3-credentials").credential("wandb")
+        .credential("databricks", mount_path="/etc/databricks", env={"DATABRICKS_CONFIG_FILE": "/etc/databricks/config"})
+        .checkpoints(keep=2, scoreAttribute="loss", scoreOrder="min"),
+        1,
+    ),
+    "pod-tensorflow-on-a-volume": (
+        make_trainjob().framework("tensorflow").workers(2).storage("/mnt/runs").volume("shared", "/mnt", sub_path="team")
+        .set(imagePullPolicy="Always").inject_agent(False),
+        1,
+    ),
+    "pod-with-template": (
+        make_trainjob().workers(2).placement("StrictSpread").env(A="1").scheduling(priorityClassName="p", schedulerName="s")
+        .credential("maybe", mount_path="/opt/c", optional=True)
+        .set(envFrom=[{"configMapRef": {"name": "settings"}, "prefix": "X_"}])
+        .pod_template(
+            {
+                "terminationGracePeriodSeconds": 120, "serviceAccountName": "trainer",
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                "securityContext": {"runAsUser": 0, "runAsNonRoot": False},
+                "containers": [
+                    {"name": "sidecar", "image": "log:1"},
+                    {"name": "worker", "env": [{"name": "A", "value": "2"}], "volumeMounts": [{"name": "d", "mountPath": "/d"}]},
+                ],
+                "volumes": [{"name": "d", "emptyDir": {}}],
+            },
+            labels={"team": "a"}, annotations={"note": "n"},
+        ),
+        0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_manifests_are_as_read_in_review(name: str, request: pytest.FixtureRequest) -> None:
+    job, index = GOLDEN[name]
+    golden.check(name, manifest(job, index, attempt=1), update=request.config.getoption("--update-golden"))
+
+
+def test_the_service_is_as_read_in_review(request: pytest.FixtureRequest) -> None:
+    golden.check("service", service(make_trainjob().obj()), update=request.config.getoption("--update-golden"))
+
+
+def test_ranks_are_those_of_the_first_process() -> None:
+    job = make_trainjob().workers(6).per_pod(2)
+    found = env(job, 2, attempt=3)
+    assert (found["RANK"], found["NODE_RANK"], found["GROUP_RANK"], found["LOCAL_RANK"]) == ("4", "2", "2", "0")
+    assert (found["WORLD_SIZE"], found["LOCAL_WORLD_SIZE"]) == ("6", "2")
+    assert found["MASTER_ADDR"] == "digits-3-0.digits"
+    assert found["PACELINE_LEAD"] == "digits-3-0.digits:8470"
+    assert found["PACELINE_ATTEMPT"] == "3"
+
+
+def test_tf_config_lists_every_process_with_a_port_of_its_own() -> None:
+    config = json.loads(env(make_trainjob().framework("tensorflow").workers(4).per_pod(2), 1)["TF_CONFIG"])
+    assert config["cluster"]["worker"] == [
+        "digits-0-0.digits:2222", "digits-0-0.digits:2223", "digits-0-1.digits:2222", "digits-0-1.digits:2223",
+    ]  # fmt: skip
+    assert config["task"] == {"type": "worker", "index": 2}
+    assert "TF_CONFIG" not in env(make_trainjob().framework("torch"))
+
+
+def test_the_users_env_wins_over_comfort_but_not_over_ranks() -> None:
+    job = make_trainjob().env(OMP_NUM_THREADS="7", HOME="/root", RANK="9").credential("c", env={"A": "c", "B": "c"})
+    job = job.env(A="user")
+    found = env(job)
+    assert (found["OMP_NUM_THREADS"], found["HOME"], found["RANK"]) == ("7", "/root", "0")
+    assert (found["A"], found["B"]) == ("user", "c")
+    listed = [item["name"] for item in worker(job)["env"]]
+    assert len(listed) == len(set(listed))
+
+
+def test_a_secrets_value_stays_a_reference() -> None:
+    listed = worker(make_trainjob().env_from_secret("TOKEN", "hub", "token"))["env"]
+    assert {
+        "name": "TOKEN",
+        "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token", "optional": False}},
+    } in listed
+
+
+def test_the_default_secret_is_shown_to_the_default_store_alone() -> None:
+    assert worker(make_trainjob())["envFrom"] == [{"secretRef": {"name": "default-s3"}}]
+    assert env(make_trainjob())["PACELINE_STORAGE_PATH"] == "s3://default/runs"
+    assert worker(make_trainjob().storage("s3://mine"))["envFrom"] == []
+    assert "PACELINE_STORAGE_PATH" not in env(make_trainjob(), config=JobDefaults())
+
+
+def test_gpus_and_cpus_of_a_pod_are_those_of_its_workers() -> None:
+    job = make_trainjob().workers(4).per_pod(4).resources(cpu="500m", gpu=2).gpu_resource("amd.com/gpu")
+    assert worker(job)["resources"]["limits"] == {"cpu": "2000m", "amd.com/gpu": "8"}
+    assert "resources" not in worker(make_trainjob())
+
+
+@pytest.mark.parametrize(
+    ("placement", "kind", "strength"),
+    [
+        ("Pack", "podAffinity", "preferred"),
+        ("StrictPack", "podAffinity", "required"),
+        ("Spread", "podAntiAffinity", "preferred"),
+        ("StrictSpread", "podAntiAffinity", "required"),
+    ],
+)
+def test_placement(placement: str, kind: str, strength: str) -> None:
+    affinity = manifest(make_trainjob().workers(2).placement(placement))["spec"]["affinity"]
+    assert list(affinity) == [kind]
+    assert list(affinity[kind]) == [f"{strength}DuringSchedulingIgnoredDuringExecution"]
+
+
+def test_restricted_is_the_default_and_none_sets_nothing() -> None:
+    restricted = manifest(make_trainjob())["spec"]
+    assert restricted["securityContext"]["runAsUser"] == 1000
+    for container in (*restricted["containers"], *restricted["initContainers"]):
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    free = manifest(make_trainjob(), config=JobDefaults(pod_security="none"))["spec"]
+    assert "securityContext" not in free
+    assert "securityContext" not in free["containers"][0]
+    assert "imagePullPolicy" not in free["initContainers"][0]
+
+
+def test_pods_get_no_token() -> None:
+    assert manifest(make_trainjob())["spec"]["automountServiceAccountToken"] is False
+
+
+def test_the_grace_that_the_agent_hears_is_the_pods() -> None:
+    job = make_trainjob().pod_template({"terminationGracePeriodSeconds": 300})
+    assert env(job)["PACELINE_GRACE_SECONDS"] == "300"
+    assert manifest(job)["spec"]["terminationGracePeriodSeconds"] == 300
+    assert env(make_trainjob())["PACELINE_GRACE_SECONDS"] == "30"
+
+
+def test_variables_of_the_template_reach_the_worker() -> None:
+    job = make_trainjob().pod_template(
+        {"containers": [{"name": "side"}, {"name": "worker", "env": [{"name": "Z", "value": "1"}]}]}
+    )
+    assert env(job)["Z"] == "1"
+    without = make_trainjob().pod_template({"containers": [{"name": "worker", "tty": True}]})
+    assert worker(without)["tty"] is True
+
+
+def test_labels_of_the_template_do_not_touch_ours() -> None:
+    job = make_trainjob().pod_template(labels={"team": "a", names.LABEL_JOB: "other"})
+    assert manifest(job)["metadata"]["labels"]["team"] == "a"
+    assert manifest(job)["metadata"]["labels"][names.LABEL_JOB] == "digits"
