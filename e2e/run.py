@@ -26,7 +26,7 @@ JOB = "digits"
 EVALUATION = "digits-evaluation"
 GOOD_ACCURACY = 0.95
 BUCKET = "demo"
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class SetupError(RuntimeError):
@@ -138,7 +138,7 @@ def _result(demo: Demo, status: Object, evaluated: float, took_s: float) -> int:
         f"\n[bold]{'[green]Succeeded' if good else '[red]Not good enough'}[/][/] in {took_s:.0f} s\n"
         f"  accuracy        {trained:.4f} at the end of training, {evaluated:.4f} from the stored checkpoint\n"
         f"  checkpoint      {status['checkpoint']['path']}\n"
-        f"  results         {status['result']['path']}/result.json, progress.csv\n"
+        f"  results         result.json, progress.csv, params.json in {status['result']['path']}\n"
     )
     if demo.local:
         console.print(
@@ -146,7 +146,7 @@ def _result(demo: Demo, status: Object, evaluated: float, took_s: float) -> int:
             f"  export KUBECONFIG={demo.stack.kube.kubeconfig}\n"
             f"  kubectl get tj -n {NAMESPACE}; kubectl describe tj {JOB} -n {NAMESPACE}; kubectl get pods -A\n"
             f"  .venv/bin/paceline logs {JOB} -n {NAMESPACE}\n"
-            f"  kubectl logs -n {SYSTEM_NAMESPACE} deploy/paceline\n"
+            f"  kubectl logs -n {SYSTEM_NAMESPACE} deploy/paceline-operator\n"
             "  make stop        takes the local cluster down"
         )
     return 0 if good else 1

@@ -84,7 +84,7 @@ def test_checkpoints_lie_in_s3_whole(finished: tuple[Workspace, list[str]]) -> N
     assert commits, f"no committed checkpoint among {sorted(stored)}"
     assert {f"{run}result.json", f"{run}progress.csv", f"{run}params.json"} <= set(stored)
     # The status's checkpoint is one of those that are there.
-    latest = space.status("digits")["checkpoint"]["path"].rsplit("/", 1)[-1].split("?")[0]
+    latest = space.status("digits")["checkpoint"]["path"].partition("?")[0].rsplit("/", 1)[-1]
     assert f"{run}{latest}/.paceline.json" in commits
 
 

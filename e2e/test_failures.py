@@ -73,7 +73,7 @@ def test_restarts_end_at_the_limit_with_the_rank_and_its_last_words(space: Works
     failed = next(c for c in status["conditions"] if c["type"] == "Failed")
     assert failed["status"] == "True"
     assert failed["reason"] == "MaxRestartsReached"
-    assert "rank 1" in failed["message"]
+    assert "worker 1 in pod digits-1-1 exited 1" in failed["message"]
     assert "ZeroDivisionError" in failed["message"]
     assert status["result"]["error"]["rank"] == 1
 

@@ -25,7 +25,10 @@ def test_checkpoints_and_results_land_on_a_shared_volume(space: Workspace, real_
 
 def test_a_plain_script_runs_unchanged(space: Workspace) -> None:
     job = load_example("plain-torchrun-script")
-    assert "paceline" not in "".join(script_maps("plain-torchrun-script")[0]["data"].values()).lower()
+    script = "".join(script_maps("plain-torchrun-script")[0]["data"].values())
+    assert "import paceline" not in script
+    assert "from paceline" not in script
+    assert "PACELINE" not in script
     job["spec"]["image"] = TORCH_IMAGE
     space.submit(*script_maps("plain-torchrun-script"), job)
     status = space.wait_phase(job["metadata"]["name"], "Succeeded", timeout_s=RUN_S)

@@ -74,7 +74,7 @@ def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bo
     # All agents tell the failure that ended the attempt, also those of other pods than the failed worker's.
     pod = pods.get(rank // per_pod, pod)
     exit_code = told.exit_code if told.exit_code is not None else pod.exit_code
-    cause, final = _cause(pod, told, consequence)
+    cause, final = _cause(pod, told, exit_code, consequence)
     what = _what(pod, told, cause, exit_code)
     return consequence, Failure(
         cause=cause,
@@ -96,7 +96,7 @@ def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bo
     )
 
 
-def _cause(pod: PodSeen, told: WorkerFailure, consequence: bool) -> tuple[str, bool]:
+def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence: bool) -> tuple[str, bool]:
     if pod.disruption in LOST_BY or pod.reason in LOST_REASONS:
         return reasons.NODE_LOST, False
     if pod.reason == "Evicted" or pod.disruption:
@@ -107,7 +107,7 @@ def _cause(pod: PodSeen, told: WorkerFailure, consequence: bool) -> tuple[str, b
         return reasons.OOM_KILLED, False
     if told.reason in FINAL:
         return FINAL[told.reason], True
-    if pod.exit_code is None or consequence:
+    if exit_code is None or consequence:
         return reasons.POD_FAILED, False
     return reasons.WORKER_FAILED, False
 

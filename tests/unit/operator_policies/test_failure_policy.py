@@ -24,6 +24,14 @@ def test_the_earliest_end_is_the_cause() -> None:
     assert (found.pod, found.rank, found.exit_code, found.cause) == ("digits-0-1", 2, 7, "WorkerFailed")
 
 
+def test_a_failure_that_the_lead_tells_of_is_laid_to_the_pod_of_its_rank() -> None:
+    told = {"rank": 3, "exitCode": 137, "signal": 9, "time": "2026-01-02T03:04:06Z"}
+    lead = pod(0).failed(137, at=1, message=termination(failure=told))
+    found = first(lead, pod(1).running("node-2"))
+    assert found is not None
+    assert (found.pod, found.node, found.rank, found.cause) == ("digits-0-1", "node-2", 3, "WorkerFailed")
+
+
 def test_what_was_stopped_from_outside_is_a_consequence() -> None:
     stopped = pod(0).failed(143, at=1, message=termination("terminated"))
     found = first(stopped, pod(1).failed(1, at=5))
