@@ -124,7 +124,7 @@ def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) 
     if exit_code is None:
         return f"failed ({pod.reason or 'no reason given'})"
     signal = f" (signal {exit_code - SIGNAL_BASE})" if exit_code > SIGNAL_BASE else ""
-    error = f": {told.type}: {told.message}" if told.type and told.message else ""
+    error = f": {': '.join(filter(None, (told.type, told.message)))}" if told.message else ""
     return f"exited {exit_code}{signal}{error}"
 
 

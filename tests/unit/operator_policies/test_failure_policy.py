@@ -32,6 +32,13 @@ def test_a_failure_that_the_lead_tells_of_is_laid_to_the_pod_of_its_rank() -> No
     assert (found.pod, found.node, found.rank, found.cause) == ("digits-0-1", "node-2", 3, "WorkerFailed")
 
 
+def test_a_failure_without_an_exception_is_told_in_the_agents_words() -> None:
+    told = {"rank": 0, "exitCode": 70, "reason": "StorageError", "message": "cannot reach s3://b: AccessDenied"}
+    found = first(pod(0).failed(70, message=termination(failure=told)))
+    assert found is not None
+    assert found.sentence == "worker 0 in pod digits-0-0 exited 70: cannot reach s3://b: AccessDenied"
+
+
 def test_what_was_stopped_from_outside_is_a_consequence() -> None:
     stopped = pod(0).failed(143, at=1, message=termination("terminated"))
     found = first(stopped, pod(1).failed(1, at=5))
@@ -56,22 +63,36 @@ def test_the_agents_word_names_rank_error_and_time() -> None:
 @pytest.mark.parametrize(
     ("builder", "cause", "says"),
     [
-        pytest.param(pod(0).failed(137, reason="OOMKilled"), "OOMKilled", "spec.workers.resources.memory", id="out of memory"),
+        pytest.param(
+            pod(0).failed(137, reason="OOMKilled"), "OOMKilled", "spec.workers.resources.memory", id="out of memory"
+        ),
         pytest.param(pod(0).failed(137), "WorkerFailed", "exited 137 (signal 9)", id="killed"),
         pytest.param(
-            pod(0).with_(phase="Failed", reason="Evicted", node="n1", message="disk"), "PodEvicted", "evicted from node n1",
+            pod(0).with_(phase="Failed", reason="Evicted", node="n1", message="disk"),
+            "PodEvicted",
+            "evicted from node n1",
             id="evicted by the kubelet",
         ),
         pytest.param(
-            pod(0).failed(137).with_(disruption="EvictionByEvictionAPI"), "PodEvicted", "evicted", id="evicted by the API"
+            pod(0).failed(137).with_(disruption="EvictionByEvictionAPI"),
+            "PodEvicted",
+            "evicted",
+            id="evicted by the API",
         ),
         pytest.param(
-            pod(0).failed(137).with_(disruption="DeletionByTaintManager"), "NodeLost", "lost with node node-1", id="node lost"
+            pod(0).failed(137).with_(disruption="DeletionByTaintManager"),
+            "NodeLost",
+            "lost with node node-1",
+            id="node lost",
         ),
-        pytest.param(pod(0).with_(phase="Failed", reason="NodeLost"), "NodeLost", "node unknown", id="node lost, unnamed"),
+        pytest.param(
+            pod(0).with_(phase="Failed", reason="NodeLost"), "NodeLost", "node unknown", id="node lost, unnamed"
+        ),
         pytest.param(pod(0).failed(143).deleting(), "PodDeleted", "was deleted", id="deleted and ended"),
         pytest.param(
-            pod(0).with_(phase="Failed", reason="UnexpectedAdmissionError"), "PodFailed", "(UnexpectedAdmissionError)",
+            pod(0).with_(phase="Failed", reason="UnexpectedAdmissionError"),
+            "PodFailed",
+            "(UnexpectedAdmissionError)",
             id="refused by the kubelet",
         ),
         pytest.param(pod(0).with_(phase="Failed"), "PodFailed", "(no reason given)", id="no word at all"),
@@ -80,15 +101,19 @@ def test_the_agents_word_names_rank_error_and_time() -> None:
         ),
         pytest.param(pod(0).running().deleting(), "PodDeleted", "was deleted", id="being deleted"),
         pytest.param(
-            pod(0).running().deleting().with_(disruption="DeletionByTaintManager"), "NodeLost", "lost with node node-1",
+            pod(0).running().deleting().with_(disruption="DeletionByTaintManager"),
+            "NodeLost",
+            "lost with node node-1",
             id="being deleted, node lost",
         ),
         pytest.param(
-            pod(0).running().deleting().with_(disruption="PreemptionByScheduler"), "PodEvicted", "evicted from node node-1",
+            pod(0).running().deleting().with_(disruption="PreemptionByScheduler"),
+            "PodEvicted",
+            "evicted from node node-1",
             id="being evicted",
         ),
     ],
-)  # fmt: skip
+)
 def test_the_cause_is_told_in_one_word_and_one_sentence(builder: PodBuilder, cause: str, says: str) -> None:
     found = first(builder)
     assert found is not None
