@@ -164,7 +164,8 @@ def load_example(example: str, manifest: str = "trainjob.yaml") -> Object:
     """Return the TrainJob of an example as a fresh dict."""
     for document in yaml.safe_load_all((EXAMPLES / example / manifest).read_text()):
         if document["kind"] == "TrainJob":
-            return copy.deepcopy(document)  # type: ignore[no-any-return]
+            found: Object = copy.deepcopy(document)
+            return found
     raise LookupError(f"examples/{example}/{manifest} holds no TrainJob")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.cluster
 START_S = 180
 RUN_S = 300
 # A pause after each epoch leaves time to strike between two checkpoints.
-SLOW = {"args": ["--epochs", "12", "--pause-seconds", "1"]}
+SLOW: dict[str, Any] = {"args": ["--epochs", "12", "--pause-seconds", "1"]}
 KILL_RANK = """
 import os, signal, sys
 for pid in filter(str.isdigit, os.listdir("/proc")):

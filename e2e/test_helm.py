@@ -18,7 +18,7 @@ def test_an_upgrade_rolls_the_operator_while_a_job_runs(space: Workspace) -> Non
     before = set(space.stack.operator_pods())
     space.stack.helm(
         "upgrade", "paceline", str(CHART), "--namespace", SYSTEM_NAMESPACE, "--reuse-values",
-        "--set", "config.logLevel=debug", "--wait", "--timeout", "180s",
+        "--set", "log.level=debug", "--wait", "--timeout", "180s",
     )  # fmt: skip
     after = set(space.stack.operator_pods())
     assert after
