@@ -1,80 +1,93 @@
-"""The operator as a process of this machine, with the rights that the chart gives it and no others."""
+"""Operator processes for integration tests: the real command, killed and started as a test wants."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
+import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from e2e.cluster import Bed
-from tests.support.helm import NAMESPACE, ROOT
+ROOT = Path(__file__).resolve().parents[2]
+# Imports take a second alone, several on busy cores.
+READY_S = 40.0
+STOP_S = 30.0
 
-# From SIGTERM to the end: it releases its lease and posts the last events.
-STOP_S = 25.0
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OperatorProcess:
-    """A running operator."""
+    """One running operator."""
 
+    process: subprocess.Popen[bytes]
     port: int
     log: Path
 
-    def refused(self) -> list[str]:
-        """Return the metric lines of requests that the API server refused for want of a right."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-        return re.findall(r'^paceline_api_requests_total\{code="40[13]".*$', text, re.MULTILINE)
+    def kill(self) -> None:
+        """Let it die at once."""
+        self.process.kill()
+        self.process.wait(timeout=STOP_S)
+
+    def stop(self) -> int:
+        """Stop it as Kubernetes does; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=STOP_S)
+
+    def page(self, path: str) -> str:
+        """Return a page of its HTTP server."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
 
 
-@contextmanager
-def operator_with_the_charts_rights(bed: Bed, folder: Path) -> Iterator[OperatorProcess]:
-    """Run the operator with the ConfigMap and the ServiceAccount of the release in `paceline-system`."""
-    text = bed.kubectl("-n", NAMESPACE, "get", "configmap", "paceline-operator", "-o", r"jsonpath={.data.config\.yaml}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(yaml.safe_load(text) | {"httpPort": port}))
-    environment = os.environ | {
-        "KUBECONFIG": str(_kubeconfig(bed, folder)),
-        "POD_NAMESPACE": NAMESPACE,
-        "POD_NAME": "paceline-operator-0",
-        "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sdk'}",
-    }
-    log = folder / "operator.log"
-    with log.open("w") as output:
+@contextlib.contextmanager
+def operator(kubeconfig: Path, folder: Path, name: str = "operator", **config: Any) -> Iterator[OperatorProcess]:
+    """Run the operator while the block runs; it is ready when the block begins."""
+    port = _free_port()
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"agentImage": "paceline/operator:test", "httpPort": port, **config}))
+    log = folder / f"{name}.log"
+    with log.open("ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "paceline_operator.main", "--config", str(config)],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "paceline_operator.main", "--config", str(path), "--kubeconfig", str(kubeconfig)],
+            env=os.environ
+            | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sdk'}", "POD_NAME": name, "POD_NAMESPACE": "default"},
+            stdout=sink,
+            stderr=sink,
         )
+    running = OperatorProcess(process, port, log)
     try:
-        yield OperatorProcess(port, log)
+        _await_ready(running)
+        yield running
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
             process.kill()
-            process.wait()
+            process.wait(timeout=STOP_S)
 
 
-def _kubeconfig(bed: Bed, folder: Path) -> Path:
-    config = yaml.safe_load(bed.kubeconfig.read_text())
-    token = bed.kubectl("-n", NAMESPACE, "create", "token", "paceline-operator", "--duration=1h").strip()
-    config["users"][0]["user"] = {"token": token}
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    path.chmod(0o600)
-    return path
+def _await_ready(running: OperatorProcess) -> None:
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        if running.process.poll() is not None:
+            raise AssertionError(f"the operator ended: {running.log.read_text()[-2000:]}")
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            running.page("/readyz")
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the operator is not ready after {READY_S} s: {running.log.read_text()[-2000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -75,11 +75,13 @@ class Reconciler:
         known.changed_since = (known.changed_since or self._now()) if decided.unwritten else None
         for note in decided.events:
             self._tell(known, note)
+        refused = _kinds(known)
         await self._carry_out(known, decided)
         if decided.delete_job:
             return None
         # What was done has changed the snapshot: created pods are known, refusals too.
-        return timedelta(0) if self._look_again(known, decided) else decided.requeue_after
+        again = refused != _kinds(known) or self._look_again(known, decided)
+        return timedelta(0) if again else decided.requeue_after
 
     async def _write(self, key: str, known: Remembered, decided: Plan) -> bool:
         """Put the status on record; False when the job has changed meanwhile and was read anew."""
@@ -204,3 +206,8 @@ class Reconciler:
         """Forget a job that was deleted."""
         metadata = body.get("metadata") or {}
         self._jobs.forget(f"{metadata.get('namespace')}/{metadata.get('name')}", metadata.get("uid"))
+
+
+def _kinds(known: Remembered) -> dict[str, tuple[int, str]]:
+    """What is refused and why, without the message, which may differ each time."""
+    return {what: (refusal.code, refusal.reason) for what, refusal in known.refusals.items()}

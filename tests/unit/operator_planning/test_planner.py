@@ -80,13 +80,19 @@ def test_a_job_that_is_being_deleted_is_left_alone() -> None:
     ("pods", "phase", "scheduled", "running"),
     [
         pytest.param([pod(0), pod(1)], "Scheduling", "WaitingForNodes", "WaitingForWorkers", id="no nodes"),
-        pytest.param([pod(0).running(), pod(1).on("n2")], "Starting", "AllWorkersScheduled", "WaitingForWorkers",
-                     id="one runs"),
+        pytest.param(
+            [pod(0).running(), pod(1).on("n2")], "Starting", "AllWorkersScheduled", "WaitingForWorkers", id="one runs"
+        ),
         pytest.param(all_running(2), "Running", "AllWorkersScheduled", "AllWorkersRunning", id="all run"),
-        pytest.param([pod(0).succeeded(), pod(1).running()], "Running", "AllWorkersScheduled", "AllWorkersRunning",
-                     id="one has ended well"),
+        pytest.param(
+            [pod(0).succeeded(), pod(1).running()],
+            "Running",
+            "AllWorkersScheduled",
+            "AllWorkersRunning",
+            id="one has ended well",
+        ),
     ],
-)  # fmt: skip
+)
 def test_phases_on_the_way_to_running(pods: list[Any], phase: str, scheduled: str, running: str) -> None:
     later = decide(two(), seen(*pods, service=True, last_write=T0, changed_since=T0), 6)
     assert later.status is not None
@@ -186,9 +192,11 @@ def test_lost_steps_that_are_not_known_stay_so() -> None:
 
 def test_success_takes_the_result_from_the_leads_last_word() -> None:
     message = {
-        "version": 1, "outcome": "succeeded", "progress": {"step": 50, "metrics": {"accuracy": 0.97}},
+        "version": 1,
+        "outcome": "succeeded",
+        "progress": {"step": 50, "metrics": {"accuracy": 0.97}},
         "checkpoint": {"path": CHECKPOINT.path, "index": 4},
-    }  # fmt: skip
+    }
     over = decide(two(**RUNNING, restarts=1), seen(pod(0).succeeded(message), pod(1).succeeded()), 90)
     assert over.status is not None
     assert over.status.phase == "Succeeded"

@@ -11,12 +11,15 @@ from tests.support.pods import T0, termination
 def test_a_status_is_read() -> None:
     text = json.dumps(
         {
-            "version": 1, "attempt": 2, "state": "running",
+            "version": 1,
+            "attempt": 2,
+            "state": "running",
             "progress": {"step": 12, "metrics": {"loss": 0.5}, "slowestRank": 3},
             "checkpoint": {"path": "s3://b/c", "index": 4, "step": 10},
-            "bestCheckpoint": {}, "resumedFrom": {"path": "s3://b/a", "index": 3, "step": 8},
+            "bestCheckpoint": {},
+            "resumedFrom": {"path": "s3://b/a", "index": 3, "step": 8},
         }
-    )  # fmt: skip
+    )
     report = reports.read(text, attempt=2)
     assert report is not None
     assert report.progress is not None
@@ -38,10 +41,13 @@ def test_what_is_not_the_agents_word_is_not_taken(text: str) -> None:
 def test_fields_that_do_not_fit_are_left_out() -> None:
     report = reports.read(
         termination(
-            progress={"step": "many"}, checkpoint={"index": 1}, exitCode=True, resumedFrom=3,
+            progress={"step": "many"},
+            checkpoint={"index": 1},
+            exitCode=True,
+            resumedFrom=3,
             failure={"rank": "x", "lastLines": "y", "time": "yesterday", "message": 3, "type": ""},
         )
-    )  # fmt: skip
+    )
     assert report is not None
     assert (report.progress, report.checkpoint, report.exit_code, report.resumed_index) == (None, None, None, None)
     assert report.failure is not None

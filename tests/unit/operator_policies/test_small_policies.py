@@ -56,14 +56,16 @@ def _suspended(since: float, **fields: Any) -> TrainJobStatus:
         pytest.param(False, TrainJobStatus(phase="Running"), suspend.Go(), id="running"),
         pytest.param(False, _suspended(0), suspend.Resume(0, 0), id="before the first pods"),
         pytest.param(
-            False, _suspended(10, attempt=2, start_time=at(0), suspended_seconds=5), suspend.Resume(3, 25),
+            False,
+            _suspended(10, attempt=2, start_time=at(0), suspended_seconds=5),
+            suspend.Resume(3, 25),
             id="names of ending pods are not used again",
         ),
         pytest.param(
             False, TrainJobStatus(phase="Suspended", start_time=at(0)), suspend.Resume(1, 0), id="condition is missing"
         ),
     ],
-)  # fmt: skip
+)
 def test_suspend(wanted: bool, status: TrainJobStatus, expected: object) -> None:
     assert suspend.decide(wanted, status, at(30)) == expected
 

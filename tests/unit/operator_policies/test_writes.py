@@ -33,9 +33,15 @@ def _but(**changes: Any) -> TrainJobStatus:
         pytest.param(RUNNING, _but(phase="Succeeded"), 0, id="the end"),
         pytest.param(RUNNING, _but(attempt=2), 0, id="a new attempt"),
         pytest.param(RUNNING, _but(conditions=_condition("ImagePullFailed")), 0, id="a problem"),
-        pytest.param(_but(conditions=_condition("ImagePullFailed")), _but(conditions=_condition("WaitingForWorkers")), 5,
-                     id="a problem is over"),
-        pytest.param(RUNNING, _but(conditions=_condition("X", "CheckpointAvailable")), 5, id="a checkpoint's condition"),
+        pytest.param(
+            _but(conditions=_condition("ImagePullFailed")),
+            _but(conditions=_condition("WaitingForWorkers")),
+            5,
+            id="a problem is over",
+        ),
+        pytest.param(
+            RUNNING, _but(conditions=_condition("X", "CheckpointAvailable")), 5, id="a checkpoint's condition"
+        ),
         pytest.param(TrainJobStatus(), TrainJobStatus(phase="Scheduling"), 5, id="on the way"),
         pytest.param(_but(phase="Restarting"), _but(phase="Starting"), 5, id="on the way again"),
         pytest.param(RUNNING, _but(phase="Starting"), 0, id="back from running"),
@@ -45,7 +51,7 @@ def _but(**changes: Any) -> TrainJobStatus:
         pytest.param(RUNNING, _but(best_checkpoint=CHECKPOINT), 0, id="a best checkpoint"),
         pytest.param(RUNNING, _but(progress=Progress(step=1)), 8, id="progress"),
     ],
-)  # fmt: skip
+)
 def test_what_is_worth_a_write_now(old: TrainJobStatus, new: TrainJobStatus, seconds: float | None) -> None:
     assert _wait(old, new) == seconds
 

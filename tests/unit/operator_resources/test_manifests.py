@@ -39,38 +39,61 @@ def env(job: TrainJobBuilder, index: int = 0, **options: Any) -> dict[str, Any]:
 GOLDEN = {
     "pod-smallest": (make_trainjob(), 0),
     "pod-torch-two-by-two": (
-        make_trainjob().framework("torch").workers(4).per_pod(2)
-        .resources(cpu="2", memory="4Gi", gpu=1).accelerator("A100").shared_memory("2Gi")
-        .storage("s3://b/p", secret="s3-credentials").credential("wandb")
-        .credential("databricks", mount_path="/etc/databricks", env={"DATABRICKS_CONFIG_FILE": "/etc/databricks/config"})
+        make_trainjob()
+        .framework("torch")
+        .workers(4)
+        .per_pod(2)
+        .resources(cpu="2", memory="4Gi", gpu=1)
+        .accelerator("A100")
+        .shared_memory("2Gi")
+        .storage("s3://b/p", secret="s3-credentials")
+        .credential("wandb")
+        .credential(
+            "databricks", mount_path="/etc/databricks", env={"DATABRICKS_CONFIG_FILE": "/etc/databricks/config"}
+        )
         .checkpoints(keep=2, scoreAttribute="loss", scoreOrder="min"),
         1,
     ),
     "pod-tensorflow-on-a-volume": (
-        make_trainjob().framework("tensorflow").workers(2).storage("/mnt/runs").volume("shared", "/mnt", sub_path="team")
-        .set(imagePullPolicy="Always").inject_agent(False),
+        make_trainjob()
+        .framework("tensorflow")
+        .workers(2)
+        .storage("/mnt/runs")
+        .volume("shared", "/mnt", sub_path="team")
+        .set(imagePullPolicy="Always")
+        .inject_agent(False),
         1,
     ),
     "pod-with-template": (
-        make_trainjob().workers(2).placement("StrictSpread").env(A="1").scheduling(priorityClassName="p", schedulerName="s")
+        make_trainjob()
+        .workers(2)
+        .placement("StrictSpread")
+        .env(A="1")
+        .scheduling(priorityClassName="p", schedulerName="s")
         .credential("maybe", mount_path="/opt/c", optional=True)
         .set(envFrom=[{"configMapRef": {"name": "settings"}, "prefix": "X_"}])
         .pod_template(
             {
-                "terminationGracePeriodSeconds": 120, "serviceAccountName": "trainer",
+                "terminationGracePeriodSeconds": 120,
+                "serviceAccountName": "trainer",
                 "tolerations": [{"key": "gpu", "operator": "Exists"}],
                 "securityContext": {"runAsUser": 0, "runAsNonRoot": False},
                 "containers": [
                     {"name": "sidecar", "image": "log:1"},
-                    {"name": "worker", "env": [{"name": "A", "value": "2"}], "volumeMounts": [{"name": "d", "mountPath": "/d"}]},
+                    {
+                        "name": "worker",
+                        "env": [{"name": "A", "value": "2"}],
+                        "volumeMounts": [{"name": "d", "mountPath": "/d"}],
+                    },
                 ],
                 "volumes": [{"name": "d", "emptyDir": {}}],
             },
-            labels={"team": "a"}, annotations={"note": "n"},
+            labels={"team": "a"},
+            annotations={"note": "n"},
         ),
         0,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -96,8 +119,11 @@ def test_ranks_are_those_of_the_first_process() -> None:
 def test_tf_config_lists_every_process_with_a_port_of_its_own() -> None:
     config = json.loads(env(make_trainjob().framework("tensorflow").workers(4).per_pod(2), 1)["TF_CONFIG"])
     assert config["cluster"]["worker"] == [
-        "digits-0-0.digits:2222", "digits-0-0.digits:2223", "digits-0-1.digits:2222", "digits-0-1.digits:2223",
-    ]  # fmt: skip
+        "digits-0-0.digits:2222",
+        "digits-0-0.digits:2223",
+        "digits-0-1.digits:2222",
+        "digits-0-1.digits:2223",
+    ]
     assert config["task"] == {"type": "worker", "index": 2}
     assert "TF_CONFIG" not in env(make_trainjob().framework("torch"))
 

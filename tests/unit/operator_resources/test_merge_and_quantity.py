@@ -16,17 +16,28 @@ from paceline_operator.resources.merge import merge
         pytest.param({"a": {"b": 1}}, {"a": {"c": 2}}, {"a": {"b": 1, "c": 2}}, id="maps by key"),
         pytest.param({"a": {"b": 1}}, {"a": None}, {}, id="null removes"),
         pytest.param({"a": {"b": 1}}, {"a": 3}, {"a": 3}, id="another kind replaces"),
-        pytest.param({"containers": [{"name": "worker", "image": "x"}]},
-                     {"containers": [{"name": "worker", "tty": True}, {"name": "side"}]},
-                     {"containers": [{"name": "worker", "image": "x", "tty": True}, {"name": "side"}]}, id="by name"),
-        pytest.param({"volumes": [{"name": "v", "emptyDir": {}}]}, {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
-                     {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, id="one source"),
+        pytest.param(
+            {"containers": [{"name": "worker", "image": "x"}]},
+            {"containers": [{"name": "worker", "tty": True}, {"name": "side"}]},
+            {"containers": [{"name": "worker", "image": "x", "tty": True}, {"name": "side"}]},
+            id="by name",
+        ),
+        pytest.param(
+            {"volumes": [{"name": "v", "emptyDir": {}}]},
+            {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
+            {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
+            id="one source",
+        ),
         pytest.param({"envFrom": [1]}, {"envFrom": [2]}, {"envFrom": [1, 2]}, id="appended"),
         pytest.param({"args": [1]}, {"args": [2]}, {"args": [2]}, id="other lists are replaced"),
-        pytest.param({"tolerations": [{"key": "a", "n": 1}, {"key": "b"}]}, {"tolerations": [{"key": "a", "n": 2}]},
-                     {"tolerations": [{"key": "a", "n": 2}, {"key": "b"}]}, id="the user's toleration of a taint wins"),
+        pytest.param(
+            {"tolerations": [{"key": "a", "n": 1}, {"key": "b"}]},
+            {"tolerations": [{"key": "a", "n": 2}]},
+            {"tolerations": [{"key": "a", "n": 2}, {"key": "b"}]},
+            id="the user's toleration of a taint wins",
+        ),
     ],
-)  # fmt: skip
+)
 def test_merge(base: dict[str, Any], over: dict[str, Any], merged: dict[str, Any]) -> None:
     assert merge(base, over) == merged
 
