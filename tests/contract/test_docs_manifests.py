@@ -31,7 +31,7 @@ def _jobs() -> list[Any]:
         pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
         for page in PAGES
         for number, block in enumerate(blocks(page))
-        if "kind: TrainJob" in block
+        if re.search(r"^kind: TrainJob$", block, re.MULTILINE)
     ]
 
 

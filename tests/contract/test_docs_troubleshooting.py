@@ -21,6 +21,14 @@ def test_each_reason_and_sdk_error_has_its_heading_and_no_heading_is_left_over()
     assert set(headings) == reasons.REASONS | _agent_reasons() | _sdk_errors()
 
 
+def test_each_heading_says_what_was_seen_what_paceline_does_and_what_to_do() -> None:
+    sections = re.split(r"^#{2,3} ", PAGE.read_text(), flags=re.MULTILINE)[1:]
+    reasons_alone = [section for section in sections if re.match(r"\w+\n", section)]
+    assert len(reasons_alone) == len(reasons.REASONS | _agent_reasons() | _sdk_errors())
+    parts = ("- **Seen:** ", "- **Paceline:** ", "- **You:** ")
+    assert [section.split("\n")[0] for section in reasons_alone if not all(part in section for part in parts)] == []
+
+
 def test_advice_is_given_for_known_reasons_alone() -> None:
     assert set(ADVICE) <= reasons.REASONS
 
