@@ -114,10 +114,11 @@ class Checkpoints(SpecModel):
 
 
 class BackoffSeconds(SpecModel):
-    """Waiting time before a restart: doubled each time, from `initial` up to `max`."""
+    """Waiting time before a restart without progress since the failure before: doubled each time, from `initial` up to
+    `max`. The first failure after progress restarts at once."""
 
     initial: Annotated[int, Field(ge=0, le=86_400)] = 1
-    """Seconds before the first restart."""
+    """Seconds before the second restart in a row without progress."""
     max: Annotated[int, Field(ge=0, le=86_400)] = 300
     """Seconds at most."""
 
@@ -191,7 +192,8 @@ class TrainJobSpec(SpecModel):
     scheduling: Scheduling = Field(default_factory=Scheduling)
     """How the pods are scheduled."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
-    """Seconds from `status.startTime`, over all attempts, after which the job fails. Absent: no limit."""
+    """Seconds from `status.startTime`, over all attempts and without the time spent suspended, after which the job
+    fails. Absent: no limit."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=INT32_MAX)] | None = None
     """Seconds from the end of the job to its deletion; what is in storage stays. Absent: it is kept."""
     clean_pod_policy: CleanPodPolicy = "Running"
