@@ -53,6 +53,7 @@ GRACE_SECONDS = "PACELINE_GRACE_SECONDS"
 # Reasons inside the agent's failure report that no restart can mend.
 AGENT_STORAGE_ERROR = "StorageError"
 AGENT_INVALID_CONFIG = "InvalidConfig"
+AGENT_COMMAND_NOT_STARTED = "CommandNotStarted"
 
 STATUS_PATH = "/status"
 

@@ -28,3 +28,4 @@ def test_the_other_names_agree() -> None:
     assert sdk.TF_CONFIG == operator.TF_CONFIG
     assert sdk.REASON_STORAGE == operator.AGENT_STORAGE_ERROR
     assert sdk.REASON_CONFIG == operator.AGENT_INVALID_CONFIG
+    assert sdk.REASON_COMMAND == operator.AGENT_COMMAND_NOT_STARTED

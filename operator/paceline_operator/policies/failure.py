@@ -11,7 +11,11 @@ from paceline_operator import contract
 from paceline_operator.policies import reports
 from paceline_operator.policies.observed import AgentReport, Observed, PodSeen, WorkerFailure
 
-FINAL = {contract.AGENT_STORAGE_ERROR: reasons.STORAGE_ERROR, contract.AGENT_INVALID_CONFIG: reasons.INVALID_CONFIG}
+FINAL = {
+    contract.AGENT_STORAGE_ERROR: reasons.STORAGE_ERROR,
+    contract.AGENT_INVALID_CONFIG: reasons.INVALID_CONFIG,
+    contract.AGENT_COMMAND_NOT_STARTED: reasons.INVALID_CONFIG,
+}
 OOM = "OOMKilled"
 LOST_BY = {"DeletionByTaintManager", "DeletionByPodGC"}
 LOST_REASONS = {"NodeLost", "NodeShutdown", "Terminated"}

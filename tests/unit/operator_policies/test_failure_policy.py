@@ -132,12 +132,19 @@ def test_a_succeeded_pod_may_go() -> None:
     assert first(pod(0).succeeded().deleting(), pod(1).running()) is None
 
 
-@pytest.mark.parametrize("reason", ["StorageError", "InvalidConfig"])
-def test_what_no_restart_mends_is_final(reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        pytest.param("StorageError", "StorageError", id="storage"),
+        pytest.param("InvalidConfig", "InvalidConfig", id="configuration"),
+        pytest.param("CommandNotStarted", "InvalidConfig", id="command"),
+    ],
+)
+def test_what_no_restart_mends_is_final(reason: str, cause: str) -> None:
     message = termination(failure={"rank": 0, "reason": reason, "message": "no such bucket"})
     found = first(pod(0).failed(70, message=message))
     assert found is not None
-    assert (found.cause, found.final, found.details) == (reason, True, "no such bucket")
+    assert (found.cause, found.final, found.details) == (cause, True, "no such bucket")
 
 
 @pytest.mark.parametrize(
