@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from e2e.cluster import Bed
+from tests.support.helm import NAMESPACE
 
 ROOT = Path(__file__).resolve().parents[2]
 # Imports take a second alone, several on busy cores.
@@ -48,19 +52,26 @@ class OperatorProcess:
             text: str = answer.read().decode()
             return text
 
+    def refused(self) -> list[str]:
+        """Return the metric lines of requests that the API server refused for want of a right."""
+        refusal = r'^paceline_api_requests_total\{code="40[13]".*$'
+        return re.findall(refusal, self.page("/metrics"), re.MULTILINE)
+
 
 @contextlib.contextmanager
-def operator(kubeconfig: Path, folder: Path, name: str = "operator", **config: Any) -> Iterator[OperatorProcess]:
+def operator(
+    kubeconfig: Path, folder: Path, name: str = "operator", namespace: str = "default", **config: Any
+) -> Iterator[OperatorProcess]:
     """Run the operator while the block runs; it is ready when the block begins."""
     port = _free_port()
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({"agentImage": "paceline/operator:test", "httpPort": port, **config}))
+    path.write_text(yaml.safe_dump({"agentImage": "paceline/operator:test", **config, "httpPort": port}))
     log = folder / f"{name}.log"
     with log.open("ab") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "paceline_operator.main", "--config", str(path), "--kubeconfig", str(kubeconfig)],
             env=os.environ
-            | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sdk'}", "POD_NAME": name, "POD_NAMESPACE": "default"},
+            | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sdk'}", "POD_NAME": name, "POD_NAMESPACE": namespace},
             stdout=sink,
             stderr=sink,
         )
@@ -72,6 +83,21 @@ def operator(kubeconfig: Path, folder: Path, name: str = "operator", **config: A
         if process.poll() is None:
             process.kill()
             process.wait(timeout=STOP_S)
+
+
+@contextlib.contextmanager
+def operator_with_the_charts_rights(bed: Bed, folder: Path) -> Iterator[OperatorProcess]:
+    """Run the operator with the ConfigMap and the ServiceAccount of the release, and stop it as Kubernetes does."""
+    text = bed.kubectl("-n", NAMESPACE, "get", "configmap", "paceline-operator", "-o", r"jsonpath={.data.config\.yaml}")
+    config = yaml.safe_load(bed.kubeconfig.read_text())
+    token = bed.kubectl("-n", NAMESPACE, "create", "token", "paceline-operator", "--duration=1h").strip()
+    config["users"][0]["user"] = {"token": token}
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    kubeconfig.chmod(0o600)
+    with operator(kubeconfig, folder, "paceline-operator-0", NAMESPACE, **yaml.safe_load(text)) as running:
+        yield running
+        running.stop()
 
 
 def _await_ready(running: OperatorProcess) -> None:
