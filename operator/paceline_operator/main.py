@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -146,6 +147,7 @@ class Operator:
         background: list[asyncio.Task[None]],
     ) -> None:
         self._metrics.leading(True)
+        _spare_the_collector()
         log.info("working as %s", self._identity)
         if lease is not None:
             background.append(asyncio.create_task(lease.hold(), name="lease"))
@@ -219,6 +221,13 @@ class Operator:
             return f"the API server does not answer: {error}"
         known = any(resource.get("name") == names.PLURAL for resource in served.get("resources", []))
         return "" if known else f"{names.PLURAL}.{names.GROUP} is not served yet"
+
+
+def _spare_the_collector() -> None:
+    """Keep modules and models out of garbage collections: they are never garbage, and the jobs make many objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:

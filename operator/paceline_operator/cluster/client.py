@@ -20,6 +20,7 @@ REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 # The exec plugin or the token file is asked again after this time; kubelet renews tokens at 80 % of an hour.
 TOKEN_FRESH_S = 60.0
+# A TLS connection holds a quarter of a megabyte of buffers.
 MAX_CONNECTIONS = 64
 RETRIES = 4
 MAX_RETRY_AFTER_S = 30.0
@@ -60,6 +61,7 @@ class Client:
         self._access = access
         self._observe: Observer = observe or (lambda verb, code, seconds: None)
         self._session: aiohttp.ClientSession | None = None
+        self._watches: aiohttp.ClientSession | None = None
         self._authorization: str | None = None
         self._authorized_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -71,18 +73,23 @@ class Client:
 
     async def __aenter__(self) -> Client:
         tls: ssl.SSLContext | bool = await asyncio.to_thread(self._access.tls)
-        connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60)
-        self._session = aiohttp.ClientSession(
+        self._session = self._new_session(aiohttp.TCPConnector(ssl=tls, limit=MAX_CONNECTIONS, keepalive_timeout=60))
+        # Watches hold their connections for good: from a common limit they would take them from the requests.
+        self._watches = self._new_session(aiohttp.TCPConnector(ssl=tls, limit=0))
+        return self
+
+    def _new_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=connector,
             headers={"User-Agent": USER_AGENT, "Accept": JSON},
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
             trust_env=True,
         )
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._watches):
+            if session is not None:
+                await session.close()
 
     async def request(
         self,
@@ -127,7 +134,7 @@ class Client:
         began = time.perf_counter()
         code = 0
         try:
-            async with self._open.request(
+            async with self._opened(self._session).request(
                 method, self._access.server + path, data=body, params=params, headers=headers, timeout=timeout
             ) as response:
                 code = response.status
@@ -155,7 +162,7 @@ class Client:
             headers["Authorization"] = authorization
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
         try:
-            async with self._open.get(
+            async with self._opened(self._watches).get(
                 self._access.server + path, params=params, headers=headers, timeout=timeout
             ) as response:
                 self._observe("WATCH", response.status, 0.0)
@@ -179,11 +186,10 @@ class Client:
                     self._authorized_at = time.monotonic()
         return self._authorization
 
-    @property
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _opened(self, session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+        if session is None:
             raise RuntimeError("the client is not open: use `async with Client(...)`")
-        return self._session
+        return session
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

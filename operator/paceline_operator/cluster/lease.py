@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from datetime import datetime, timezone
@@ -28,7 +29,7 @@ class Lease:
     changed for its whole duration as measured here.
     """
 
-    def __init__(self, api: Api, *, namespace: str, name: str, identity: str, duration_s: int) -> None:
+    def __init__(self, api: Api, *, namespace: str, name: str, identity: str, duration_s: float) -> None:
         self._api = api
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._path = f"{self._collection}/{name}"
@@ -138,7 +139,7 @@ class Lease:
     def _spec(self, *, acquired: str, transitions: int) -> dict[str, Any]:
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": self._duration_s,
+            "leaseDurationSeconds": math.ceil(self._duration_s),
             "acquireTime": acquired,
             "renewTime": _micro_time(),
             "leaseTransitions": transitions,
