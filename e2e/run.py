@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from e2e import jobs, stack
-from e2e.cluster import Bed, bed
+from e2e.cluster import Bed, RefusedError, bed
+from e2e.cluster.build import BuildError
+from e2e.cluster.lifecycle import build_everything
 from e2e.jobs import SECRET, Object
 from e2e.kube import KubectlError, WaitTimeoutError
 from e2e.stack import SYSTEM_NAMESPACE, HelmError, Stack
@@ -52,9 +54,11 @@ def main() -> int:
     try:
         if os.environ.get("KUBECONFIG"):
             return _train(_on_users_cluster(), started)
+        # All at once: on a machine with nothing cached the images' bases are fetched while the programs are compiled.
+        build_everything()
         with bed(name="paceline", nodes=3, gpus_per_node=4, s3=True, keep=True) as local:
             return _train(_on_local_cluster(local), started)
-    except (SetupError, HelmError, KubectlError, WaitTimeoutError) as error:
+    except (SetupError, RefusedError, BuildError, HelmError, KubectlError, WaitTimeoutError) as error:
         console.print(f"[red]make run stopped:[/] {error}")
         return 1
 

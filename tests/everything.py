@@ -22,7 +22,7 @@ def main() -> int:
     """Run the stages; return 1 when one of them failed, 0 when all passed."""
     took: list[tuple[str, float, bool]] = []
     with tempfile.TemporaryFile("w+") as log:
-        build = subprocess.Popen([sys.executable, "-m", "e2e.prepare"], stdout=log, stderr=log)
+        build = subprocess.Popen([sys.executable, "-m", "e2e.cluster", "build"], stdout=log, stderr=log)
         try:
             ok = all(_stage(stage, took) for stage in PLAIN_STAGES) and _built(build, log, took)
         finally:

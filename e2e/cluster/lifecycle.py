@@ -118,6 +118,8 @@ def _reusable(record: State, options: Options, keys: dict[str, str]) -> bool:
 
 def _prepare(missing: Sequence[Component], options: Options, progress: Progress) -> None:
     packages = preflight.BASE_PACKAGES | (preflight.NODE_PACKAGES if options.nodes else {})
+    if options.nodes:
+        preflight.allow_watches()
     with _beside(lambda: preflight.install_packages(packages, progress)):
         build.ensure_all(missing, progress)
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from e2e.cluster.progress import Progress
 
@@ -16,6 +17,10 @@ INSTEAD = "Set KUBECONFIG to any cluster instead, e.g. one made by kind, and run
 BASE_PACKAGES = {"ip": "iproute2", "nsenter": "util-linux", "git": "git"}
 NODE_PACKAGES = {"runc": "runc", "iptables": "iptables", "conntrack": "conntrack", "mount": "mount"}
 IMAGE_PACKAGES = {"mmdebstrap": "mmdebstrap", "buildah": "buildah"}
+
+# Each kubelet and each containerd hold dozens: the usual 128 are used up by the second bed.
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_WANTED = 1024
 
 
 class RefusedError(Exception):
@@ -63,6 +68,23 @@ def install_packages(wanted: dict[str, str], progress: Progress) -> None:
             )
             if done.returncode:
                 raise RefusedError(f"apt-get {command[0]} failed: {done.stderr.strip()[-500:]}")
+
+
+def allow_watches(limit: Path = INOTIFY_LIMIT) -> None:
+    """Raise the kernel's limit of inotify instances for each user to what several beds need; never lower it.
+
+    Raises:
+        RefusedError: It is too low and cannot be changed here.
+    """
+    if not limit.exists() or int(limit.read_text()) >= INOTIFY_WANTED:
+        return
+    try:
+        limit.write_text(f"{INOTIFY_WANTED}\n")
+    except OSError as error:
+        raise RefusedError(
+            f"fs.inotify.max_user_instances is {limit.read_text().strip()} and cannot be raised here "
+            f"({error.strerror}): set it to {INOTIFY_WANTED} on the host, kubelets fail without. {INSTEAD}"
+        ) from error
 
 
 def missing_packages(wanted: dict[str, str], present: Iterable[str]) -> list[str]:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from e2e.cluster import preflight
 from e2e.cluster.preflight import NODE_PACKAGES, missing_packages, refusal
 
 
@@ -30,3 +33,13 @@ def test_a_refusal_says_why_and_what_to_do_instead(platform: str, uid: int, has_
 
 def test_only_packages_of_missing_programs_are_installed() -> None:
     assert missing_packages(NODE_PACKAGES, ["iptables", "mount", "conntrack"]) == ["runc"]
+
+
+def test_the_limit_of_watches_is_raised_and_never_lowered(tmp_path: Path) -> None:
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n")
+    preflight.allow_watches(limit)
+    assert int(limit.read_text()) == preflight.INOTIFY_WANTED
+    limit.write_text("8192\n")
+    preflight.allow_watches(limit)
+    assert limit.read_text() == "8192\n"
