@@ -93,12 +93,14 @@ class Operator:
         async with (
             serve(self._config.http_port, self._health, self._metrics),
             Client(self._way, observe=self._metrics.requested) as client,
+            # A connection of its own: behind a thousand creations the renewal of the lease would come too late.
+            Client(self._way, observe=self._metrics.requested) as lease_client,
         ):
             if await self._wait_for_crd(client):
-                await self._work(client)
+                await self._work(client, lease_client)
         log.info("stopped")
 
-    async def _work(self, client: Client) -> None:
+    async def _work(self, client: Client, lease_client: Client) -> None:
         queue, gate = WorkQueue(), Gate()
         pods = PodStore(lambda key, owner: queue.add(key))
         jobs = Jobs(pods)
@@ -125,7 +127,7 @@ class Operator:
         )
         try:
             await self._first(asyncio.gather(*(informer.synced.wait() for informer in informers)), background)
-            lease = await self._lead(client, background)
+            lease = await self._lead(lease_client, background)
             if self._stop.is_set():
                 return
             background += [

@@ -23,7 +23,7 @@ from paceline_operator.policies.observed import AgentReport, PodSeen
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
-PARALLEL = 16
+PARALLEL = 12
 # Beyond this the interval grows instead: 1,000 jobs are asked every 40 s rather than 330 times a second.
 POLLS_PER_S = 25.0
 # An image without the agent never answers.

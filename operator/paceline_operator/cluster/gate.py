@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 
 # Requests under way at once. More does not make one API server faster; fewer leaves it idle.
-PARALLEL = 48
+PARALLEL = 40
 
 
 class Turn(Enum):
