@@ -61,7 +61,7 @@ def _compare(bench: Bench, jobs: int, workers: int, rounds: int) -> dict[str, An
         pairs.append((bare, ours, cost))
         print(
             f"{jobs} x {workers}, round {number + 1}: bare {bare.rate:.0f} pods/s, operator {ours.rate:.0f} pods/s, "
-            f"ratio {ours.rate / bare.rate:.2f}, {cost['writes']:.2f} writes a job",
+            f"ratio {ours.rate / bare.rate:.2f}, p99 {bare.p99:.2f} s and {ours.p99:.2f} s",
             flush=True,
         )
     median = statistics.median
@@ -73,7 +73,8 @@ def _compare(bench: Bench, jobs: int, workers: int, rounds: int) -> dict[str, An
         "bare_p99_s": median(b.p99 for b, _, _ in pairs),
         "operator_p99_s": median(o.p99 for _, o, _ in pairs),
         "p99_ratio": median(o.p99 / b.p99 for b, o, _ in pairs),
-        **{key: median(c[key] for _, _, c in pairs) for key in ("writes", "cpu_s", "rss_mb")},
+        "writes": None if bench.unfinished(jobs, workers) else median(c["writes"] for _, _, c in pairs),
+        **{key: median(c[key] for _, _, c in pairs) for key in ("cpu_s", "rss_mb")},
     }  # fmt: skip
 
 
@@ -93,9 +94,10 @@ def _print(figures: dict[str, Any]) -> None:
     print("| jobs x workers | bare pods/s | operator pods/s | ratio | p99 ratio | writes a job | CPU s | MB |")
     print("|---|---|---|---|---|---|---|---|")
     for row in figures["creation"]:
+        writes = "-" if row["writes"] is None else f"{row['writes']:.2f}"
         print(
             f"| {row['jobs']} x {row['workers']} | {row['bare_pods_per_s']:.0f} | {row['operator_pods_per_s']:.0f} "
-            f"| {row['ratio']:.2f} | {row['p99_ratio']:.2f} | {row['writes']:.2f} "
+            f"| {row['ratio']:.2f} | {row['p99_ratio']:.2f} | {writes} "
             f"| {row['cpu_s']:.1f} | {row['rss_mb']:.0f} |"
         )
     restart = figures["restart"]
