@@ -5,18 +5,15 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-import boto3
 import yaml
 
+from e2e.cluster.images import TORCH_IMAGE
 from e2e.cluster.s3 import S3Server
 from e2e.kube import Kube, wait_for
-from e2e.stack import RESTRICTED, ROOT, TORCH_IMAGE, Stack
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from e2e.stack import RESTRICTED, ROOT, Stack
 
 EXAMPLES = ROOT / "examples"
 SECRET = "s3-credentials"
@@ -123,18 +120,12 @@ class Workspace:
 
     def objects_on_storage(self) -> dict[str, int]:
         """Return every object of the bucket with its size in bytes."""
-        pages = self._s3_client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        pages = self.s3.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
 
     def read_object(self, key: str) -> str:
         """Return an object of the bucket as text."""
-        return str(self._s3_client().get_object(Bucket=self.bucket, Key=key)["Body"].read().decode())
-
-    def _s3_client(self) -> S3Client:
-        return boto3.client(
-            "s3", endpoint_url=self.s3.endpoint, region_name="us-east-1",
-            aws_access_key_id=self.s3.access_key, aws_secret_access_key=self.s3.secret_key,
-        )  # fmt: skip
+        return str(self.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read().decode())
 
 
 def digits(space: Workspace, name: str = "digits", manifest: str = "trainjob.yaml", **edits: Any) -> list[Object]:

@@ -18,6 +18,7 @@ from rich.console import Console
 from e2e import jobs, stack
 from e2e.cluster import Bed, RefusedError, bed
 from e2e.cluster.build import BuildError
+from e2e.cluster.images import TORCH_IMAGE
 from e2e.cluster.lifecycle import build_everything
 from e2e.jobs import SECRET, Object
 from e2e.kube import KubectlError, WaitTimeoutError
@@ -68,7 +69,7 @@ def _on_local_cluster(local: Bed) -> Demo:
     ready = stack.on_bed(local)
     local.s3.make_bucket(BUCKET)
     path = f"s3://{BUCKET}/runs?endpoint_override={local.s3.endpoint}"
-    return Demo(ready, path, local.s3.access_key, local.s3.secret_key, stack.TORCH_IMAGE, gpus=True, local=True)
+    return Demo(ready, path, local.s3.access_key, local.s3.secret_key, TORCH_IMAGE, gpus=True, local=True)
 
 
 def _on_users_cluster() -> Demo:

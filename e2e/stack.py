@@ -12,14 +12,12 @@ from pathlib import Path
 
 from e2e.cluster import Bed
 from e2e.cluster.binaries import binary
-from e2e.cluster.images import build_image
+from e2e.cluster.images import operator_image, torch_image
 from e2e.kube import Kube
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "paceline"
 SYSTEM_NAMESPACE = "paceline-system"
-OPERATOR_IMAGE = "docker.io/paceline/operator:dev"
-TORCH_IMAGE = "docker.io/paceline/torch:dev"
 # Every pod that Paceline makes must pass the strictest of Kubernetes' own standards.
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
 
@@ -69,20 +67,12 @@ class Stack:
 
 def on_bed(bed: Bed) -> Stack:
     """Build the images, bring them to the bed's nodes, and return what installs from them."""
-    images = build_images()
+    images = [operator_image(), torch_image()]
     for tar in images:
         bed.load_image(tar)
     # The tag stays the same: the content's key in the name of the archive rolls the operator when it has changed.
     changed = {"podAnnotations.content": images[0].stem}
     return Stack(Kube(bed.kubeconfig), {"image.repository": "paceline/operator", "image.tag": "dev"} | changed)
-
-
-def build_images() -> list[Path]:
-    """Build (or find in the cache) the operator's and the torch image."""
-    return [
-        build_image(ROOT / "Dockerfile", ROOT, OPERATOR_IMAGE, {}),
-        build_image(ROOT / "images/torch/Dockerfile", ROOT / "images/torch", TORCH_IMAGE, {}),
-    ]
 
 
 def on_users_cluster() -> Stack:

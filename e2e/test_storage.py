@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from e2e.cluster import Bed
+from e2e.cluster.images import TORCH_IMAGE
 from e2e.jobs import Workspace, digits, load_example, script_maps
-from e2e.stack import TORCH_IMAGE
 
 pytestmark = pytest.mark.cluster
 RUN_S = 300
