@@ -1,6 +1,7 @@
 """What may be reported: plain numbers, strings, bools, None, lists and dicts of them. Standard library only.
 
-JSON knows no NaN and no infinity. They travel and are stored as the strings "NaN", "Infinity" and "-Infinity".
+JSON knows no NaN and no infinity. They travel and are stored as the strings "NaN", "Infinity" and "-Infinity";
+`numbers_again` brings them back for who reads a result.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
+_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_TENSOR_MODULES = ("torch", "tensorflow", "jax", "jaxlib", "keras", "cupy")
 # Refuses NaN, which the slow path then replaces; compact, as the line is all that a report costs.
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -20,6 +23,7 @@ def encode(metrics: Mapping[str, Any]) -> str:
 
     Raises:
         TypeError: `metrics` is no dict, a key is no string, or a value is of a kind that cannot be reported.
+        ValueError: A list or dict contains itself, or they are nested too deeply.
     """
     if type(metrics) is dict and _PLAIN.issuperset(map(type, metrics.values())):
         keys_plain = set(map(type, metrics)) <= {str}
@@ -30,22 +34,41 @@ def encode(metrics: Mapping[str, Any]) -> str:
                 pass
     if not isinstance(metrics, Mapping):
         raise TypeError(f"report() takes a dict of metrics, not {_kind(metrics)}")
-    return _encode(_plain(metrics, "metrics"))
+    return _encode(plain(metrics, "metrics"))
+
+
+def plain(value: Any, where: str) -> Any:
+    """The same as JSON has it: numpy scalars as numbers, tuples as lists, NaN and infinity as strings.
+
+    Args:
+        where: What the value is called in messages.
+    Raises:
+        TypeError: A key is no string, or a value is of a kind that JSON lacks.
+        ValueError: A list or dict contains itself, or they are nested too deeply.
+    """
+    try:
+        return _plain(value, where, ())
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deeply: report a flatter dict") from None
 
 
 def json_safe(value: Any) -> Any:
     """Any JSON-like value with NaN and infinity as strings, and what JSON lacks as its `repr`."""
-    try:
-        return _plain(value, "value")
-    except TypeError:
-        if isinstance(value, Mapping):
-            return {str(key): json_safe(item) for key, item in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
-            return [json_safe(item) for item in value]
-        return repr(value)
+    return _safe(value, ())
 
 
-def _plain(value: Any, where: str) -> Any:
+def numbers_again(value: Any) -> Any:
+    """A stored value with the strings "NaN", "Infinity" and "-Infinity" as the floats that they stand for."""
+    if isinstance(value, str):
+        return _WORDS.get(value, value)
+    if isinstance(value, dict):
+        return {key: numbers_again(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [numbers_again(item) for item in value]
+    return value
+
+
+def _plain(value: Any, where: str, above: tuple[int, ...]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -54,13 +77,17 @@ def _plain(value: Any, where: str) -> Any:
         return int(value)
     if isinstance(value, float):
         return _number(float(value))
+    if isinstance(value, Mapping | list | tuple):
+        if id(value) in above:
+            raise ValueError(f"{where} contains itself: report values, not the object that holds them")
+        above = (*above, id(value))
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"{where} has the key {key!r} of type {_kind(key)}: keys must be strings")
-        return {str(key): _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {str(key): _plain(item, f"{where}[{key!r}]", above) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_plain(item, f"{where}[{i}]", above) for i, item in enumerate(value)]
     return _scalar(value, where)
 
 
@@ -74,15 +101,29 @@ def _number(value: float) -> float | str:
 
 def _scalar(value: Any, where: str) -> Any:
     module = type(value).__module__.partition(".")[0]
+    name = type(value).__name__
     # numpy's scalars alone: what `.item()` costs on a tensor (a wait for the GPU) should stand in the user's code.
-    if module == "numpy" and type(value).__name__ != "ndarray" and hasattr(value, "item"):
+    if module == "numpy" and name != "ndarray" and hasattr(value, "item"):
         item = value.item()
-        if item is not value and type(item) in _PLAIN:
-            return _plain(item, where)
+        if type(item) in _PLAIN:
+            return _plain(item, where, ())
     way_out = "report numbers, strings, bools, lists or dicts"
-    if hasattr(value, "item") or module in ("torch", "tensorflow", "jax", "jaxlib", "keras"):
+    if module in _TENSOR_MODULES or name == "ndarray" or (module != "numpy" and hasattr(value, "item")):
         way_out = "call .item() on a tensor of one element, or .tolist() on an array"
     raise TypeError(f"{where} is a {_kind(value)}, which cannot be reported: {way_out}")
+
+
+def _safe(value: Any, above: tuple[int, ...]) -> Any:
+    if id(value) in above or len(above) > 100:
+        return "..."  # contains itself, or endless
+    if isinstance(value, Mapping):
+        return {str(key): _safe(item, (*above, id(value))) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_safe(item, (*above, id(value))) for item in value]
+    try:
+        return _plain(value, "value", above)
+    except TypeError:
+        return repr(value)
 
 
 def _kind(value: Any) -> str:
