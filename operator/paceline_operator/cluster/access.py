@@ -11,6 +11,7 @@ from typing import Any
 
 from kubernetes import config as kubeconfig
 from kubernetes.client import Configuration
+from kubernetes.client.rest import should_bypass_proxies
 
 USER_AGENT = "paceline-operator"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -38,6 +39,13 @@ class Access:
     def has_token(self) -> bool:
         """Whether requests carry a token that can change."""
         return bool(self.configuration.api_key)
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that the kubeconfig or the environment names for this server; None for none."""
+        if should_bypass_proxies(self.server, self.configuration.no_proxy or ""):
+            return None
+        return self.configuration.proxy or None
 
     def tls(self) -> ssl.SSLContext | bool:
         """Return the TLS context: CA and client certificate."""

@@ -60,6 +60,8 @@ class Client:
     def __init__(self, access: Access, *, observe: Observer | None = None) -> None:
         self._access = access
         self._observe: Observer = observe or (lambda verb, code, seconds: None)
+        # Looked up once: aiohttp's trust_env reads the environment and .netrc for each request, in a thread.
+        self._proxy = access.proxy
         self._session: aiohttp.ClientSession | None = None
         self._watches: aiohttp.ClientSession | None = None
         self._authorization: str | None = None
@@ -81,9 +83,11 @@ class Client:
     def _new_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
-            headers={"User-Agent": USER_AGENT, "Accept": JSON},
+            headers={"User-Agent": USER_AGENT, "Accept": JSON, "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
-            trust_env=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            proxy=self._proxy,
         )
 
     async def __aexit__(self, *_: object) -> None:

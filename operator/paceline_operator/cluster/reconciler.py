@@ -137,13 +137,12 @@ class Reconciler:
                 raise result
 
     async def _create(self, known: Remembered, decided: Plan) -> None:
-        # Side by side: pods do not need the Service before their processes run.
-        outcomes = await asyncio.gather(
-            self._create_service(known, decided), self._create_pods(known, decided), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        # The pods first: their agents ask for the Service's names only once they run, a second later. A Service with
+        # no pods yet costs its controller two more writes for each time that some of them get addresses.
+        try:
+            await self._create_pods(known, decided)
+        finally:
+            await self._create_service(known, decided)
 
     async def _create_service(self, known: Remembered, decided: Plan) -> None:
         if not decided.service:
