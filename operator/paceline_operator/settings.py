@@ -24,6 +24,8 @@ class SecretRef(_Model):
     """A Secret in the namespace of each job."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
+    key: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """For a `gs://` path: which key of it is the service account's JSON."""
 
 
 class DefaultStorage(_Model):
@@ -66,6 +68,7 @@ class Settings(_Model):
             agent_image_pull_policy=self.agent_image_pull_policy,
             storage_path=self.default_storage.path,
             storage_secret=secret.name if secret else None,
+            storage_secret_key=secret.key if secret else None,
             accelerators=self.accelerators,
             pod_security=self.pod_security,
             run_as_user=self.run_as_user,

@@ -1,4 +1,4 @@
-"""The page about the wire names what the code has: variables, exit codes, files, settings, rights."""
+"""The pages about the wire name what the code has: variables, exit codes, files, settings, rights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from paceline.api import rules
 from paceline_operator.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/design/0001-spine.md").read_text()
+PAGES = ("0001-spine.md", "0005-data-plane.md")
+PAGE = "\n".join((ROOT / "docs/design" / page).read_text() for page in PAGES)
 CONTRACT: dict[str, Any] = {name: value for name, value in vars(_contract).items() if name.isupper()}
 VARIABLES = sorted(value for value in CONTRACT.values() if str(value).startswith("PACELINE_"))
 

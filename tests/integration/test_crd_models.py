@@ -47,6 +47,7 @@ STATUS = TrainJobStatus.model_validate(
         "progress": {"step": 1200, "metrics": {"loss": 0.31, "bad": float("nan")}, "time": NOW, "slowestRank": 3},
         "checkpoint": CHECKPOINT,
         "bestCheckpoint": {**CHECKPOINT, "metrics": {"accuracy": 1, "name": "x" * 1000, "list": [1]}},
+        "uploads": {"pendingCheckpoints": 1, "pendingBytes": 3_000_000_000, "waitSeconds": 1.5},
         "result": {
             "path": "s3://b/d",
             "metrics": {"ok": True},
@@ -110,7 +111,7 @@ def test_the_api_server_fills_in_what_the_models_fill_in(
 def test_the_full_manifest_sets_every_field_of_the_schema() -> None:
     missing = list(unset(FULL["spec"], trainjob_schema()["properties"]["spec"], "spec"))
     owned = [f"spec.podTemplate.spec.{name}" for name in ("restartPolicy", "hostname", "subdomain")]
-    # A Secret is for S3, and the path is on a volume.
+    # A Secret is for a store, and the path is on a volume.
     assert missing == [*owned, "spec.storage.secretRef"]
 
 
@@ -147,6 +148,7 @@ FIXED = {
     "storage": {"path": "s3://other/place"},
     "credentials": [{"secretRef": {"name": "s"}}],
     "checkpoints": {"keep": 7},
+    "artifacts": {"sync": True},
     "scheduling": {"priorityClassName": "high"},
     "agent": {"inject": False},
 }

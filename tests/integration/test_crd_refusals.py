@@ -65,8 +65,16 @@ def test_every_rule_has_a_manifest_that_it_refuses(jobs: Bed) -> None:
 
 
 def test_a_value_of_several_lines_still_gets_a_sentence(jobs: Bed) -> None:
-    answer = create(jobs, {"spec": {"storage": {"path": "gs://\nbucket"}}})
-    assert '"<path>" is neither s3://bucket/prefix nor an absolute path' in answer.message
+    answer = create(jobs, {"spec": {"storage": {"path": "ftp://\nbucket"}}})
+    assert '"<path>" is in no store that is known here' in answer.message
+
+
+def test_no_answer_repeats_a_secret_that_stands_in_a_path(jobs: Bed) -> None:
+    with_secret = [case["bad"] for case in CASES if "canary-secret" in str(case["bad"])]
+    assert len(with_secret) >= 4
+    said = [create(jobs, bad, dry_run=True) for bad in with_secret]
+    assert [answer.status for answer in said] == [422] * len(said)
+    assert "canary-secret" not in str([(answer.body, answer.warnings) for answer in said])
 
 
 def pattern(message: str) -> str:

@@ -94,12 +94,14 @@ class TrainJobBuilder:
         return self._in("agent", inject=inject)
 
     # What it reads and writes.
-    def storage(self, path: str, *, name: str | None = None, secret: str | None = None) -> TrainJobBuilder:
+    def storage(
+        self, path: str, *, name: str | None = None, secret: str | None = None, key: str | None = None
+    ) -> TrainJobBuilder:
         self._in("storage", path=path)
         if name is not None:
             self._in("storage", name=name)
         if secret is not None:
-            self._in("storage", secretRef={"name": secret})
+            self._in("storage", secretRef={"name": secret} if key is None else {"name": secret, "key": key})
         return self
 
     def volume(self, claim: str, mount_path: str, *, sub_path: str | None = None) -> TrainJobBuilder:
@@ -114,6 +116,9 @@ class TrainJobBuilder:
 
     def checkpoints(self, **fields: str | int) -> TrainJobBuilder:
         return self._in("checkpoints", **fields)
+
+    def artifacts(self, **fields: bool | int) -> TrainJobBuilder:
+        return self._in("artifacts", **fields)
 
     # How it ends.
     def max_restarts(self, max_restarts: int) -> TrainJobBuilder:

@@ -77,9 +77,16 @@ app.kubernetes.io/component: operator
   "logFormat" .Values.log.format
 -}}
 {{- with .Values.workers.storage }}
+{{- if and .secretRef.key (not .secretRef.name) }}
+{{- fail "workers.storage.secretRef.key is set but workers.storage.secretRef.name is empty: set the Secret that has the key, or remove the key" }}
+{{- end }}
 {{- if .path }}
 {{- $storage := dict "path" .path -}}
-{{- with .secretRef.name }}{{ $_ := set $storage "secretRef" (dict "name" .) }}{{ end -}}
+{{- if .secretRef.name }}
+{{- $secret := dict "name" .secretRef.name -}}
+{{- with .secretRef.key }}{{ $_ := set $secret "key" . }}{{ end -}}
+{{- $_ := set $storage "secretRef" $secret -}}
+{{- end -}}
 {{- $_ := set $config "defaultStorage" $storage -}}
 {{- else if .secretRef.name }}
 {{- fail "workers.storage.secretRef.name is set but workers.storage.path is empty: set the path that the Secret is for, or remove the Secret" }}

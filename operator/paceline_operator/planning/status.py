@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from paceline.api import FailureRecord, Result, TrainJob, TrainJobStatus, WorkerCounts, reasons
+from paceline.api import FailureRecord, Result, TrainJob, TrainJobStatus, Uploads, WorkerCounts, reasons
 from paceline_operator.planning.conditions import Conditions
 from paceline_operator.policies import reports
 from paceline_operator.policies.failure import Failure
@@ -35,6 +35,7 @@ def told(status: TrainJobStatus, report: AgentReport | None) -> TrainJobStatus:
         progress=report.progress or status.progress,
         checkpoint=report.checkpoint or status.checkpoint,
         best_checkpoint=report.best_checkpoint or status.best_checkpoint,
+        uploads=report.uploads or status.uploads,
         history=_resumed(status, report),
     )
 
@@ -189,6 +190,7 @@ def restarting(
         next_attempt_time=now + after if after else None,
         running_time=None,
         workers=WorkerCounts(desired=job.spec.workers.count),
+        uploads=None,
         history=history,
     )
 
@@ -209,6 +211,7 @@ def suspended(job: TrainJob, status: TrainJobStatus, now: datetime) -> TrainJobS
         workers=WorkerCounts(desired=job.spec.workers.count),
         running_time=None,
         next_attempt_time=None,
+        uploads=None,
     )
 
 
@@ -276,4 +279,6 @@ def _over(
         observed_generation=job.metadata.generation,
         completion_time=now,
         next_attempt_time=None,
+        # The agents are gone: nothing waits any more, stored or not.
+        uploads=Uploads(wait_seconds=status.uploads.wait_seconds) if status.uploads else None,
     )

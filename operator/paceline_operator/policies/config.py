@@ -15,6 +15,8 @@ class JobDefaults:
     agent_image_pull_policy: str | None = None
     storage_path: str | None = None
     storage_secret: str | None = None
+    storage_secret_key: str | None = None
+    """For a `gs://` path: which key of the Secret is the file."""
     accelerators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Node labels for each kind of GPU that a job may name."""
     pod_security: Literal["restricted", "none"] = "restricted"

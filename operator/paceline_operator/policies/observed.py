@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from paceline.api import CheckpointStatus, Progress
+from paceline.api import CheckpointStatus, Progress, Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class AgentReport:
     progress: Progress | None = None
     checkpoint: CheckpointStatus | None = None
     best_checkpoint: CheckpointStatus | None = None
+    uploads: Uploads | None = None
     resumed_index: int | None = None
     resumed_step: int | None = None
     failure: WorkerFailure | None = None

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.types import AwareDatetime
 
-from paceline.api import CheckpointStatus, Progress
+from paceline.api import CheckpointStatus, Progress, Uploads
 from paceline_operator.policies.observed import AgentReport, WorkerFailure
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,6 +40,7 @@ def read(text: str | bytes, *, attempt: int | None = None) -> AgentReport | None
         progress=_model(Progress, found.get("progress")),
         checkpoint=_model(CheckpointStatus, found.get("checkpoint")),
         best_checkpoint=_model(CheckpointStatus, found.get("bestCheckpoint")),
+        uploads=_model(Uploads, found.get("uploads")),
         resumed_index=_int(resumed.get("index")),
         resumed_step=_int(resumed.get("step")),
         failure=_failure(found.get("failure")),

@@ -31,7 +31,9 @@ def wait(
     changed_since: datetime | None,
     now: datetime,
 ) -> timedelta | None:
-    """Return how long the write of `new` over `old` may wait: zero for now, None where they are equal.
+    """Return how long the write of `new` over `old` may wait: zero for now, None where no write is due.
+
+    What waits for the store (`uploads`) rides along with other changes and is never worth a write of its own.
 
     Args:
         old: The status on record.
@@ -40,7 +42,7 @@ def wait(
         changed_since: Since when they differ; None: since now.
         now: UTC.
     """
-    if new == old:
+    if new == old or new.model_copy(update={"uploads": old.uploads}) == old:
         return None
     pause, since = _pause(old, new, last_write or now - PROGRESS, changed_since or now)
     return max(timedelta(0), since + pause - now)

@@ -10,7 +10,7 @@ from paceline.api import EnvFromSource, EnvVar, TrainJob
 from paceline_operator import contract
 from paceline_operator.frameworks import REGISTRY, Group
 from paceline_operator.policies.config import JobDefaults
-from paceline_operator.resources import quantity
+from paceline_operator.resources import quantity, store
 
 
 def shared(job: TrainJob, group: Group, config: JobDefaults, grace_s: int) -> dict[str, str]:
@@ -20,6 +20,7 @@ def shared(job: TrainJob, group: Group, config: JobDefaults, grace_s: int) -> di
         "keep": checkpoints.keep,
         "scoreAttribute": checkpoints.score_attribute,
         "scoreOrder": checkpoints.score_order,
+        "maxPending": checkpoints.max_pending,
     }
     variables = {
         contract.WORLD_SIZE: str(group.world_size),
@@ -33,12 +34,16 @@ def shared(job: TrainJob, group: Group, config: JobDefaults, grace_s: int) -> di
         contract.FRAMEWORK: job.spec.framework,
         contract.EXPERIMENT_NAME: job.experiment_name,
         contract.RESUME_FROM: job.spec.checkpoints.resume_from,
-        contract.CHECKPOINTS: json.dumps({k: v for k, v in kept.items() if v is not None}, separators=(",", ":")),
+        contract.CHECKPOINTS: _json({key: value for key, value in kept.items() if value is not None}),
         contract.LEAD: f"{group.address(0)}:{contract.AGENT_PORT}",
         contract.GRACE_SECONDS: str(grace_s),
     }
-    path = job.spec.storage.path or config.storage_path
-    return variables if path is None else {**variables, contract.STORAGE_PATH: path}
+    path = store.path(job, config)
+    if path is not None:
+        variables[contract.STORAGE_PATH] = path
+    if job.spec.artifacts.sync:
+        variables[contract.ARTIFACTS] = _json(job.spec.artifacts.model_dump(by_alias=True))
+    return variables
 
 
 def ranks(job: TrainJob, group: Group, index: int) -> dict[str, str]:
@@ -52,13 +57,16 @@ def ranks(job: TrainJob, group: Group, index: int) -> dict[str, str]:
     }
 
 
-def defaults(job: TrainJob) -> dict[str, str]:
+def defaults(job: TrainJob, config: JobDefaults) -> dict[str, str]:
     """Return variables that the user's own replace."""
-    return {
+    variables = {
         contract.OMP_NUM_THREADS: omp_threads(job.spec.workers.resources.cpu),
         contract.HOME: contract.HOME_PATH,
         contract.TMPDIR: contract.TMP_PATH,
     }
+    if store.key_file(job, config) is not None:
+        variables[contract.GOOGLE_CREDENTIALS] = f"{contract.STORAGE_KEY_DIRECTORY}/{contract.STORAGE_KEY_FILE}"
+    return variables
 
 
 def omp_threads(cpu: str | None) -> str:
@@ -84,10 +92,7 @@ def merged(paceline: Mapping[str, str], comfort: Mapping[str, str], job: TrainJo
 
 def sources(job: TrainJob, config: JobDefaults) -> list[dict[str, Any]]:
     """Return envFrom: storage and credentials first, the user's last, which win."""
-    secret = job.spec.storage.secret_ref.name if job.spec.storage.secret_ref else None
-    if secret is None and job.spec.storage.path is None:
-        # The default Secret belongs to the default path alone: it is not shown to another store.
-        secret = config.storage_secret
+    secret = store.variables(job, config)
     found: list[dict[str, Any]] = [{"secretRef": {"name": secret}}] if secret else []
     found += [
         {"secretRef": credential.secret_ref.model_dump(by_alias=True, exclude_defaults=True)}
@@ -95,6 +100,10 @@ def sources(job: TrainJob, config: JobDefaults) -> list[dict[str, Any]]:
         if credential.mount_path is None
     ]
     return [*found, *(_env_from(source) for source in job.spec.env_from)]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _env_var(variable: EnvVar) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class AttemptPods:
     def __init__(self, job: TrainJob, attempt: int, config: JobDefaults) -> None:
         self._job = job
         self._group = Group(job.name, attempt, job.spec.pods, job.spec.workers.per_pod)
-        self._defaults = env.defaults(job)
+        self._defaults = env.defaults(job, config)
         grace_s = job.spec.pod_template.spec.get("terminationGracePeriodSeconds")
         self._shared = env.shared(job, self._group, config, GRACE_S if grace_s is None else grace_s)
         self._spec = _spec(job, attempt, config)
@@ -68,7 +68,7 @@ def _template_env(job: TrainJob) -> list[dict[str, Any]]:
 
 def _spec(job: TrainJob, attempt: int, config: JobDefaults) -> dict[str, Any]:
     """Return the pod spec without hostname and without the worker's env."""
-    pod_volumes, mounts = volumes.volumes(job)
+    pod_volumes, mounts = volumes.volumes(job, config)
     spec: dict[str, Any] = {
         "subdomain": job.name,
         "restartPolicy": "Never",

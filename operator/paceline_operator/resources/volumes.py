@@ -6,9 +6,11 @@ from typing import Any
 
 from paceline.api import TrainJob
 from paceline_operator import contract
+from paceline_operator.policies.config import JobDefaults
+from paceline_operator.resources import store
 
 
-def volumes(job: TrainJob) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def volumes(job: TrainJob, config: JobDefaults) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the volumes and, in the same order, the mounts of the worker container."""
     found: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"name": contract.VOLUME, "emptyDir": {}}, {"name": contract.VOLUME, "mountPath": contract.MOUNT_PATH})
@@ -29,6 +31,16 @@ def volumes(job: TrainJob) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             (
                 {"name": name, "persistentVolumeClaim": {"claimName": volume.claim_name}},
                 mount if volume.sub_path is None else {**mount, "subPath": volume.sub_path},
+            )
+        )
+    key_file = store.key_file(job, config)
+    if key_file is not None:
+        name, (secret_name, key) = contract.STORAGE_KEY_VOLUME, key_file
+        items = [{"key": key, "path": contract.STORAGE_KEY_FILE}]
+        found.append(
+            (
+                {"name": name, "secret": {"secretName": secret_name, "items": items}},
+                {"name": name, "mountPath": contract.STORAGE_KEY_DIRECTORY, "readOnly": True},
             )
         )
     for position, credential in enumerate(job.spec.credentials):

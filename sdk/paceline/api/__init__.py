@@ -4,6 +4,7 @@ from paceline.api.core import EnvFromSource, EnvVar, EnvVarSource, FieldRef, Key
 from paceline.api.problems import Problem, check
 from paceline.api.spec import (
     Agent,
+    Artifacts,
     BackoffSeconds,
     Checkpoints,
     Credential,
@@ -22,6 +23,7 @@ from paceline.api.status import (
     Progress,
     Result,
     TrainJobStatus,
+    Uploads,
     WorkerCounts,
     WorkerError,
 )
@@ -29,6 +31,7 @@ from paceline.api.trainjob import ObjectMeta, TrainJob
 
 __all__ = [
     "Agent",
+    "Artifacts",
     "BackoffSeconds",
     "CheckpointStatus",
     "Checkpoints",
@@ -53,6 +56,7 @@ __all__ = [
     "TrainJob",
     "TrainJobSpec",
     "TrainJobStatus",
+    "Uploads",
     "WorkerCounts",
     "WorkerError",
     "WorkerResources",

@@ -118,7 +118,7 @@ def _storage(spec: TrainJobSpec) -> Iterator[Problem]:
         yield Problem(
             "spec.storage.path",
             f"{path!r} is on no volume that the {spec.pods} pods share: set spec.storage.volume with a mountPath "
-            "above it, or use an s3:// path",
+            "above it, or use a store such as s3://, gs:// or hdfs://",
         )
 
 

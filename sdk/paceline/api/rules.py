@@ -9,18 +9,13 @@ import json
 
 from paceline.api import names
 from paceline.api.cel import Rule
+from paceline.api.storage_rules import CHECKPOINTS, STORAGE
 
-S3_QUERY_KEYS = ("endpoint_override", "scheme", "region", "allow_bucket_creation")
 # Fields that may change after creation: none of them alters what the pods of the job are.
 MUTABLE = ("suspend", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "cleanPodPolicy", "failurePolicy")
 
 _RESERVED = json.dumps(list(names.RANK_ENV))
-_QUERY_KEYS = json.dumps(list(S3_QUERY_KEYS))
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-
-
-def _absent_or(field: str, holds: str) -> str:
-    return f"!has(self.{field}) || ({holds})"
 
 
 def _fixed(field: str, *, required: bool = False) -> Rule:
@@ -86,13 +81,6 @@ _SHARED = (
     # A volume of the pod template may hold it: the operator looks there.
     "(has(self.podTemplate) && has(self.podTemplate.spec))"
 )
-_BELOW_MOUNT = (
-    "!has(self.volume) || !has(self.path) || !self.path.startsWith('/') || self.path == self.volume.mountPath || "
-    "self.path.startsWith(self.volume.mountPath.endsWith('/') ? self.volume.mountPath : self.volume.mountPath + '/')"
-)
-# Everything after the first "?", without the help of url(), which refuses what it cannot read.
-_QUERY = "self.path.substring(self.path.indexOf('?') + 1).split('&')"
-_HAS_QUERY = "self.path.startsWith('s3://') && self.path.contains('?')"
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "": (
@@ -116,7 +104,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             _SHARED,
             '"{self.storage.path}" is on no volume that the {number <- self.workers.count / self.workers.perPod} pods '
-            "share: set spec.storage.volume with a mountPath above it, or use an s3:// path",
+            "share: set spec.storage.volume with a mountPath above it, or use a store such as s3://, gs:// or hdfs://",
             "storage.path",
         ),
         Rule(
@@ -140,6 +128,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
                 "storage",
                 "credentials",
                 "checkpoints",
+                "artifacts",
                 "scheduling",
                 "agent",
             )
@@ -208,63 +197,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
         )
         for field in ("restartPolicy", "hostname", "subdomain")
     ),
-    "spec.storage": (
+    "spec.storage": STORAGE,
+    "spec.storage.secretRef.key": (
         Rule(
-            _absent_or("path", "self.path.startsWith('s3://') || self.path.startsWith('/')"),
-            '"{self.path}" is neither s3://bucket/prefix nor an absolute path such as /mnt/shared/runs: write one of '
-            "them (gs:// and hdfs:// come in a later version)",
-            "path",
-        ),
-        Rule(
-            _absent_or(
-                "path",
-                "!self.path.startsWith('s3://') || "
-                r"self.path.matches(r'^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#\s]*)?([?][^#\s]*)?$')",
-            ),
-            '"{self.path}" names no bucket that can exist: write s3://bucket/prefix, the bucket in 3 to 63 lower case '
-            'letters, digits, "-" and ".", without spaces and "#"',
-            "path",
-        ),
-        Rule(
-            _absent_or("path", "!self.path.startsWith('/') || (self.path != '/' && !self.path.contains('/..'))"),
-            '"{self.path}" is no directory for results: write an absolute path below "/" without "..", such as '
-            "/mnt/shared/runs",
-            "path",
-        ),
-        Rule(
-            _absent_or("path", f"!({_HAS_QUERY}) || {_QUERY}.all(p, p.split('=')[0] in {_QUERY_KEYS})"),
-            f'"{{self.path}}" has an unknown option after "?": known are {", ".join(S3_QUERY_KEYS)}',
-            "path",
-        ),
-        Rule(
-            _absent_or(
-                "path",
-                f"!({_HAS_QUERY}) || {_QUERY}.all(p, !(p.split('=')[0] in {_QUERY_KEYS}) || "
-                "(p.startsWith('scheme=') ? p in ['scheme=http', 'scheme=https'] : "
-                "p.startsWith('allow_bucket_creation=') ? p in ['allow_bucket_creation=true', "
-                "'allow_bucket_creation=false'] : p.matches('^[a-z_]+=.+$')))",
-            ),
-            '"{self.path}" has an option without a usable value: write endpoint_override=http://host:9000, '
-            "region=NAME, scheme=http or https, allow_bucket_creation=true or false",
-            "path",
-        ),
-        Rule(
-            "!has(self.volume) || (has(self.path) && self.path.startsWith('/'))",
-            'volume "{self.volume.claimName}" is not used: set path to an absolute path at or below its mountPath '
-            '"{self.volume.mountPath}", or remove the volume',
-            "volume",
-        ),
-        Rule(
-            _BELOW_MOUNT,
-            '"{self.path}" is not on the volume mounted at "{self.volume.mountPath}": set path at or below the '
-            "mountPath, so that all pods see the same files",
-            "path",
-        ),
-        Rule(
-            "!has(self.secretRef) || !has(self.path) || !self.path.startsWith('/')",
-            'secretRef "{self.secretRef.name}" is for s3:// paths and "{self.path}" is a directory: remove secretRef, '
-            "or hand the Secret over in spec.credentials",
-            "secretRef",
+            "self.matches('^[-._a-zA-Z0-9]+$')",
+            '"{self}" cannot be the key of a Secret: use letters, digits, "-", "_" and ".", such as key.json',
         ),
     ),
     "spec.storage.name": (
@@ -299,18 +236,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "spec.checkpoints": (
+        *CHECKPOINTS,
         Rule(
             "!has(self.scoreOrder) || has(self.scoreAttribute)",
             'scoreOrder is "{self.scoreOrder}" but there is nothing to order: set scoreAttribute to the metric that '
             "compares checkpoints, or remove scoreOrder",
             "scoreOrder",
-        ),
-    ),
-    "spec.checkpoints.resumeFrom": (
-        Rule(
-            "self in ['', 'none'] || self.startsWith('s3://') || self.startsWith('/')",
-            '"{self}" is no checkpoint: leave it empty for the latest of this run, write none to start fresh, or give '
-            "the s3:// URI or absolute path of a checkpoint",
         ),
     ),
     "spec.failurePolicy.backoffSeconds": (

@@ -67,6 +67,9 @@ class StorageSecretRef(SpecModel):
 
     name: ObjectName
     """Name of the Secret."""
+    key: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """With a `gs://` path alone: the key of the Secret that holds the service account's JSON, mounted as a file.
+    Absent: `key.json`."""
 
 
 class Storage(SpecModel):
@@ -74,15 +77,17 @@ class Storage(SpecModel):
 
     path: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     """`s3://bucket/prefix` (also with `?endpoint_override=http://host:9000`, `region`, `scheme`,
-    `allow_bucket_creation`), or an absolute path on `volume`. Absent: the operator's `defaultStorage`."""
+    `allow_bucket_creation`), `gs://bucket/prefix`, `hdfs://host:port/dir` or `webhdfs://host:port/dir` (both with
+    `?user=NAME`), or an absolute path on `volume`. Never with credentials. Absent: the operator's `defaultStorage`."""
     name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """Directory of this run below `path`. Absent: the job's name. A later job of the same name and path goes on from
     its checkpoints."""
     volume: StorageVolume | None = None
     """The volume that holds `path` when that is an absolute path."""
     secret_ref: StorageSecretRef | None = None
-    """Secret whose keys become variables of the workers: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY ... Absent: the
-    pod's own identity."""
+    """Secret whose keys become variables of the workers: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY ... With a `gs://`
+    path, one key of it becomes a file instead, which GOOGLE_APPLICATION_CREDENTIALS names. Absent: the pod's own
+    identity."""
 
 
 class Credential(SpecModel):
@@ -111,6 +116,23 @@ class Checkpoints(SpecModel):
     resume_from: Annotated[str, Field(max_length=1024)] = ""
     """Empty: the latest committed checkpoint of this run. `none`: start fresh. Else the URI or path of a checkpoint for
     the first attempt."""
+    max_pending: Annotated[int, Field(ge=1, le=1000)] = 2
+    """How many checkpoints of a pod may wait for the store. With as many waiting, the next report with a checkpoint
+    holds its worker until one is stored."""
+
+
+class Artifacts(SpecModel):
+    """Files that the workers write beside checkpoints, kept in `artifacts/` of the run."""
+
+    sync: bool = False
+    """True: what the processes write below their working directory is stored. The same name from several pods: the last
+    one stored stays."""
+    period_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """Seconds between two looks for new and changed files."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 1800
+    """Seconds after which one round of storing is given up: the next one tries again."""
+    on_checkpoint: bool = True
+    """True: also with each checkpoint."""
 
 
 class BackoffSeconds(SpecModel):
@@ -187,6 +209,8 @@ class TrainJobSpec(SpecModel):
     """Secrets that reach every worker: keys of experiment trackers, configuration files."""
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     """Which checkpoints are kept, and where the first attempt starts."""
+    artifacts: Artifacts = Field(default_factory=Artifacts)
+    """Files that the workers write beside checkpoints."""
     failure_policy: FailurePolicy = Field(default_factory=FailurePolicy)
     """What happens after a failure."""
     scheduling: Scheduling = Field(default_factory=Scheduling)

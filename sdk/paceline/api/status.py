@@ -91,6 +91,17 @@ class CheckpointStatus(StatusModel):
     """Attempt that made it."""
 
 
+class Uploads(StatusModel):
+    """What of the current attempt waits for the store, as it was when progress was last written."""
+
+    pending_checkpoints: Annotated[int, Field(ge=0)] = 0
+    """Checkpoints that were reported and are not committed yet."""
+    pending_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of them that are not stored yet."""
+    wait_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds that workers were held because `checkpoints.maxPending` was reached, over all of them."""
+
+
 class WorkerError(StatusModel):
     """The failure that ended the job."""
 
@@ -181,6 +192,8 @@ class TrainJobStatus(StatusModel):
     """The latest committed checkpoint."""
     best_checkpoint: CheckpointStatus | None = None
     """The best committed checkpoint by `checkpoints.scoreAttribute`."""
+    uploads: Uploads | None = None
+    """What waits for the store."""
     result: Result | None = None
     """What came out, once the job is finished."""
     history: Annotated[list[FailureRecord], BeforeValidator(_newest), Field(max_length=MAX_HISTORY)] = Field(

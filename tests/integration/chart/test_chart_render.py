@@ -31,7 +31,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "workers": {
         "accelerators": {"A100": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}},
-        "storage": {"path": "s3://bucket/experiments", "secretRef": {"name": "s3-credentials"}},
+        "storage": {"path": "gs://bucket/experiments", "secretRef": {"name": "gcs-credentials", "key": "sa.json"}},
         "networkPolicy": {
             "enabled": True,
             "namespaces": ["team-a"],
@@ -90,6 +90,11 @@ def test_an_unknown_value_is_refused_by_name() -> None:
             {"workers": {"storage": {"secretRef": {"name": "s3"}}}},
             "workers.storage.path is empty: set the path",
             id="a Secret for no storage",
+        ),
+        pytest.param(
+            {"workers": {"storage": {"path": "gs://bucket", "secretRef": {"key": "sa.json"}}}},
+            "set the Secret that has the key",
+            id="a key of no Secret",
         ),
     ],
 )
@@ -186,9 +191,10 @@ def test_an_id_set_to_null_is_left_to_the_cluster() -> None:
 
 def test_the_configuration_is_read_by_the_operator() -> None:
     config = configuration(render(EVERYTHING))
-    assert config.default_storage.path == "s3://bucket/experiments"
+    assert config.default_storage.path == "gs://bucket/experiments"
     assert config.default_storage.secret_ref is not None
-    assert config.default_storage.secret_ref.name == "s3-credentials"
+    assert config.default_storage.secret_ref.name == "gcs-credentials"
+    assert config.default_storage.secret_ref.key == "sa.json"
     assert config.accelerators == {"A100": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}}
     assert config.agent_image == "paceline/operator@sha256:" + "0" * 64
     assert (config.pod_security, config.run_as_user, config.log_format) == ("restricted", 1000, "json")

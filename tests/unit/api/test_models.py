@@ -44,7 +44,7 @@ def test_a_body_without_empty_things_goes_out() -> None:
     sent = TrainJob.from_body(body).to_body()
     assert sent["spec"]["env"] == [{"name": "A", "value": ""}]
     assert sent["spec"]["args"] == [""]
-    assert not {"envFrom", "storage", "podTemplate", "credentials", "checkpoints", "scheduling"} & sent["spec"].keys()
+    assert not {"envFrom", "storage", "podTemplate", "credentials", "scheduling"} & sent["spec"].keys()
     assert "status" not in sent
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from paceline.api import Uploads
 from paceline_operator.policies import reports
 from tests.support.pods import T0, termination
 
@@ -17,6 +18,7 @@ def test_a_status_is_read() -> None:
             "progress": {"step": 12, "metrics": {"loss": 0.5}, "slowestRank": 3},
             "checkpoint": {"path": "s3://b/c", "index": 4, "step": 10},
             "bestCheckpoint": {},
+            "uploads": {"pendingCheckpoints": 1, "pendingBytes": 7, "waitSeconds": 0.5, "bytesPerSecond": 3.0},
             "resumedFrom": {"path": "s3://b/a", "index": 3, "step": 8},
         }
     )
@@ -27,6 +29,7 @@ def test_a_status_is_read() -> None:
     assert report.checkpoint is not None
     assert report.checkpoint.index == 4
     assert report.best_checkpoint is None
+    assert report.uploads == Uploads(pending_checkpoints=1, pending_bytes=7, wait_seconds=0.5)
     assert (report.resumed_index, report.resumed_step, report.outcome) == (3, 8, "running")
 
 
@@ -43,13 +46,15 @@ def test_fields_that_do_not_fit_are_left_out() -> None:
         termination(
             progress={"step": "many"},
             checkpoint={"index": 1},
+            uploads={"pendingBytes": -1},
             exitCode=True,
             resumedFrom=3,
             failure={"rank": "x", "lastLines": "y", "time": "yesterday", "message": 3, "type": ""},
         )
     )
     assert report is not None
-    assert (report.progress, report.checkpoint, report.exit_code, report.resumed_index) == (None, None, None, None)
+    assert (report.progress, report.checkpoint, report.uploads) == (None, None, None)
+    assert (report.exit_code, report.resumed_index) == (None, None)
     assert report.failure is not None
     assert (report.failure.rank, report.failure.at, report.failure.last_lines) == (None, None, ())
     assert (report.failure.message, report.failure.type) == ("", None)

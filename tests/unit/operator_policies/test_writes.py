@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from paceline.api import CheckpointStatus, Condition, Progress, TrainJobStatus, WorkerCounts
+from paceline.api import CheckpointStatus, Condition, Progress, TrainJobStatus, Uploads, WorkerCounts
 from paceline_operator.policies import writes
 from tests.support.pods import T0, at
 
@@ -50,6 +50,13 @@ def _but(**changes: Any) -> TrainJobStatus:
         pytest.param(RUNNING, _but(checkpoint=CHECKPOINT), 0, id="a checkpoint, the last write is long ago"),
         pytest.param(RUNNING, _but(best_checkpoint=CHECKPOINT), 0, id="a best checkpoint"),
         pytest.param(RUNNING, _but(progress=Progress(step=1)), 8, id="progress"),
+        pytest.param(RUNNING, _but(uploads=Uploads(pending_bytes=1)), None, id="what waits for the store, alone"),
+        pytest.param(
+            RUNNING,
+            _but(uploads=Uploads(pending_bytes=1), progress=Progress(step=1)),
+            8,
+            id="what waits for the store, along with progress",
+        ),
     ],
 )
 def test_what_is_worth_a_write_now(old: TrainJobStatus, new: TrainJobStatus, seconds: float | None) -> None:

@@ -64,6 +64,13 @@ GOLDEN = {
         .inject_agent(False),
         1,
     ),
+    "pod-on-google-cloud-storage": (
+        make_trainjob()
+        .storage("gs://b/p", secret="gcs", key="sa.json")
+        .checkpoints(maxPending=1)
+        .artifacts(sync=True, periodSeconds=60, onCheckpoint=False),
+        0,
+    ),
     "pod-with-template": (
         make_trainjob()
         .workers(2)
@@ -151,6 +158,65 @@ def test_the_default_secret_is_shown_to_the_default_store_alone() -> None:
     assert env(make_trainjob())["PACELINE_STORAGE_PATH"] == "s3://default/runs"
     assert worker(make_trainjob().storage("s3://mine"))["envFrom"] == []
     assert "PACELINE_STORAGE_PATH" not in env(make_trainjob(), config=JobDefaults())
+
+
+def key_file(job: TrainJobBuilder, **options: Any) -> tuple[str, str] | None:
+    """The Secret and its key that the worker finds where GOOGLE_APPLICATION_CREDENTIALS points."""
+    named = env(job, **options).get("GOOGLE_APPLICATION_CREDENTIALS")
+    directory = "/var/run/secrets/paceline.dev/storage"
+    mounts = [mount for mount in worker(job, **options)["volumeMounts"] if mount["mountPath"] == directory]
+    if not mounts:
+        assert named is None
+        return None
+    assert named == f"{directory}/key.json"
+    assert mounts[0]["readOnly"] is True
+    (volume,) = [v for v in manifest(job, **options)["spec"]["volumes"] if v["name"] == mounts[0]["name"]]
+    ((item,), secret) = volume["secret"]["items"], volume["secret"]["secretName"]
+    assert item["path"] == "key.json"
+    return secret, item["key"]
+
+
+GOOGLE = JobDefaults(storage_path="gs://default/runs", storage_secret="default-gcs", storage_secret_key="sa.json")
+
+
+@pytest.mark.parametrize(
+    ("job", "config", "variables", "file"),
+    [
+        pytest.param(make_trainjob().storage("s3://b", secret="s"), CONFIG, "s", None, id="S3"),
+        pytest.param(make_trainjob().storage("hdfs://h:1/d", secret="s"), CONFIG, "s", None, id="HDFS"),
+        pytest.param(make_trainjob().storage("gs://b", secret="s"), CONFIG, None, ("s", "key.json"), id="GCS"),
+        pytest.param(make_trainjob().storage("gcs://b", secret="s", key="k"), CONFIG, None, ("s", "k"), id="GCS, key"),
+        pytest.param(make_trainjob().storage("gs://b"), CONFIG, None, None, id="GCS by the pod's own identity"),
+        pytest.param(make_trainjob(), GOOGLE, None, ("default-gcs", "sa.json"), id="GCS by default"),
+        pytest.param(make_trainjob().storage("s3://b"), GOOGLE, None, None, id="another store than the default"),
+        pytest.param(
+            make_trainjob().set(storage={"secretRef": {"name": "mine"}}), GOOGLE, None, ("mine", "key.json"),
+            id="a Secret of the job's for the default store",
+        ),
+    ],
+)  # fmt: skip
+def test_a_stores_secret_is_variables_or_for_google_a_file(
+    job: TrainJobBuilder, config: JobDefaults, variables: str | None, file: tuple[str, str] | None
+) -> None:
+    sources = [source["secretRef"]["name"] for source in worker(job, config=config)["envFrom"]]
+    assert sources == ([] if variables is None else [variables])
+    assert key_file(job, config=config) == file
+
+
+def test_the_users_own_google_credentials_win() -> None:
+    job = make_trainjob().storage("gs://b", secret="s").env(GOOGLE_APPLICATION_CREDENTIALS="/mine.json")
+    assert env(job)["GOOGLE_APPLICATION_CREDENTIALS"] == "/mine.json"
+
+
+def test_artifacts_reach_the_agent_only_when_they_are_to_be_stored() -> None:
+    assert "PACELINE_ARTIFACTS" not in env(make_trainjob().artifacts(periodSeconds=5))
+    assert json.loads(env(make_trainjob().artifacts(sync=True))["PACELINE_ARTIFACTS"]) == {
+        "sync": True,
+        "periodSeconds": 300,
+        "timeoutSeconds": 1800,
+        "onCheckpoint": True,
+    }
+    assert json.loads(env(make_trainjob())["PACELINE_CHECKPOINTS"]) == {"maxPending": 2}
 
 
 def test_gpus_and_cpus_of_a_pod_are_those_of_its_workers() -> None:
