@@ -18,7 +18,7 @@ RUN python3 -m venv --without-pip /opt/venv \
  && /opt/venv/bin/python -c "import site, pathlib; pathlib.Path(site.getsitepackages()[0], 'app.pth').write_text('/opt/app\n')"
 # The agent's vendored wheels are pure Python, so that they work with whatever Python a training image has. botocore
 # describes each AWS service in a file; those that an S3 client may ask for (sso and sts for credentials) stay.
-RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 -o vendor.txt \
+RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 --no-emit-package google-crc32c -o vendor.txt \
  && /opt/tools/bin/uv pip install -q --python /opt/venv/bin/python --require-hashes --target /opt/paceline/vendor -r vendor.txt \
  && ! find /opt/paceline/vendor -name '*.so' | grep . \
  && rm -rf /opt/paceline/vendor/bin /opt/paceline/vendor/.lock \
@@ -26,6 +26,16 @@ RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 -
  && find . -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
  && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/paceline/vendor python3 -c \
     "import boto3; boto3.client('s3', region_name='eu-west-1', aws_access_key_id='a', aws_secret_access_key='b')"
+# But for the checksum, which is compiled: one small wheel for each Python, named as that Python names its extensions. The
+# agent takes the one that its interpreter could load; with musl or another Python it goes on without.
+RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 \
+  | awk '/^google-crc32c==/{on=1} on{print} on && !/\\$/{exit}' > native.txt && test -s native.txt \
+ && for version in 3.10 3.11 3.12 3.13 3.14; do \
+      /opt/tools/bin/uv pip install -q --python /opt/venv/bin/python --python-version "$version" --only-binary :all: \
+        --no-deps --require-hashes --target "wheel-$version" -r native.txt \
+   && rm -rf "wheel-$version/bin" "wheel-$version/.lock" && mkdir -p /opt/paceline/native \
+   && mv "wheel-$version" "/opt/paceline/native/$(basename "wheel-$version"/google_crc32c/_crc32c.*.so | cut -d. -f2)" \
+   || exit 1; done
 
 FROM tools AS sources
 WORKDIR /build
@@ -39,6 +49,7 @@ RUN /opt/tools/bin/hatchling build -t wheel -d dist \
 FROM ${BASE}
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=dependencies /opt/paceline/vendor /opt/paceline/vendor
+COPY --from=dependencies /opt/paceline/native /opt/paceline/native
 COPY --from=sources /opt/paceline/core /opt/paceline/core
 COPY --from=sources /opt/app /opt/app
 # Nothing is written at run time: the root file system may be read-only.

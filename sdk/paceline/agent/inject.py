@@ -42,12 +42,12 @@ exit {code}
 
 
 def inject(destination: Path, source: Path) -> None:
-    """Copy `core` and `vendor` below `source` to `destination`, and write `run`, `home` and `tmp` there.
+    """Copy `core`, `vendor` and `native` below `source` to `destination`, and write `run`, `home` and `tmp` there.
 
     Raises:
         OSError: Something is missing or cannot be written.
     """
-    for name in ("core", "vendor"):
+    for name in ("core", "vendor", "native"):
         if name == "core" or (source / name).is_dir():
             _replace_tree(source / name, destination / name)
     run = destination / "run"

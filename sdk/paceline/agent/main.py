@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import paceline
@@ -44,10 +45,15 @@ def run() -> None:
 
 
 def _add_vendored_packages() -> None:
-    """What the agent brings into any image lies behind the image's own packages."""
-    vendor = Path(paceline.__file__).resolve().parent.parent.parent / "vendor"
-    if vendor.is_dir() and str(vendor) not in sys.path:
-        sys.path.append(str(vendor))
+    """What the agent brings into any image lies behind the image's own packages.
+
+    `vendor` is pure Python. `native` has compiled wheels, a directory for each Python, named as that Python names its
+    extensions (`cpython-313-x86_64-linux-gnu`): what this one could not load is not even looked at.
+    """
+    brought = Path(paceline.__file__).resolve().parent.parent.parent
+    for directory in (brought / "vendor", brought / "native" / EXTENSION_SUFFIXES[0].split(".")[1]):
+        if directory.is_dir() and str(directory) not in sys.path:
+            sys.path.append(str(directory))
 
 
 def _refuse(error: InvalidConfigError) -> int:

@@ -5,12 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
 from paceline.agent.inject import inject, main
 from tests.support.agents import SDK
+
+OWN_ABI = EXTENSION_SUFFIXES[0].split(".")[1]
 
 
 @pytest.fixture
@@ -19,6 +22,9 @@ def injected(tmp_path: Path) -> Path:
     shutil.copytree(SDK / "paceline", source / "core/paceline", ignore=shutil.ignore_patterns("__pycache__"))
     (source / "vendor").mkdir()
     (source / "vendor/onlyvendored.py").write_text("")
+    for abi in (OWN_ABI, "cpython-39-x86_64-linux-gnu", f"{OWN_ABI}-musl"):
+        (source / "native" / abi).mkdir(parents=True)
+        (source / "native" / abi / "onlynative.py").write_text(f"abi = {abi!r}")
     volume.mkdir()
     inject(volume, source)
     inject(volume, source)  # a restarted init container
@@ -42,6 +48,30 @@ def test_the_run_script_becomes_the_agent_and_the_process_finds_paceline(injecte
     done = start(injected, sys.executable, "-c", program, PACELINE_PYTHON=sys.executable, PYTHONPATH="/users/own")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(injected / "core/paceline/train/__init__.py"), "[]"]
+
+
+def agent_sees(volume: Path, program: str, **env: str) -> list[str]:
+    """What the agent's own interpreter prints, with what it has put on its path."""
+    code = f"from paceline.agent.main import _add_vendored_packages as add; add(); {program}"
+    full = {"PYTHONPATH": str(volume / "core"), **env}
+    done = subprocess.run([sys.executable, "-c", code], env=full, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_the_agent_takes_the_compiled_wheels_of_its_own_python_alone(injected: Path) -> None:
+    said = agent_sees(injected, "import sys, onlynative, onlyvendored; print(onlynative.abi, *sys.path[-2:])")
+    assert said == [OWN_ABI, str(injected / "vendor"), str(injected / "native" / OWN_ABI)]
+
+
+def test_without_wheels_for_this_python_the_agent_goes_on(injected: Path) -> None:
+    shutil.rmtree(injected / "native" / OWN_ABI)
+    assert agent_sees(injected, "import sys; print(sys.path[-1])") == [str(injected / "vendor")]
+
+
+def test_the_images_own_packages_come_before_those_that_were_brought(injected: Path, tmp_path: Path) -> None:
+    (tmp_path / "onlynative.py").write_text("abi = 'image'")
+    path = f"{injected / 'core'}:{tmp_path}"
+    assert agent_sees(injected, "import onlynative; print(onlynative.abi)", PYTHONPATH=path) == ["image"]
 
 
 def test_home_and_tmp_can_be_written_by_any_user(injected: Path) -> None:
