@@ -4,8 +4,19 @@
 a store imports its own client library when it is first used.
 """
 
-from paceline.storage._base import Entry, Storage
+from paceline.storage._arrow_filesystem import to_arrow
+from paceline.storage._base import Entry, RangeReader, Storage
 from paceline.storage._errors import StorageError, StorageNotFoundError
 from paceline.storage._resolve import join, resolve, supported_schemes
 
-__all__ = ["Entry", "Storage", "StorageError", "StorageNotFoundError", "join", "resolve", "supported_schemes"]
+__all__ = [
+    "Entry",
+    "RangeReader",
+    "Storage",
+    "StorageError",
+    "StorageNotFoundError",
+    "join",
+    "resolve",
+    "supported_schemes",
+    "to_arrow",
+]

@@ -5,46 +5,45 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from paceline.storage._base import Entry
-from paceline.storage._errors import StorageError, StorageNotFoundError
+from paceline.storage._base import PARTIAL_PREFIX, Entry, probe
+from paceline.storage._errors import DISK_WAYS_OUT, StorageError, StorageNotFoundError
 
-# Files being written carry this prefix; nothing that lists a directory shows them.
-_PARTIAL = ".paceline-partial-"
-# Nothing that a person can wait out: the mount, its quota or its permissions must change.
-_PERMANENT = {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.ENAMETOOLONG}
-_HINTS = {
-    errno.EACCES: "make the directory writable for the pod's user (podTemplate securityContext.fsGroup), or mount it",
-    errno.EPERM: "make the directory writable for the pod's user (podTemplate securityContext.fsGroup), or mount it",
-    errno.ENOSPC: "the disk is full: free space, lower checkpoints.keep, or take a larger volume",
-    errno.EDQUOT: "the quota is used up: free space, lower checkpoints.keep, or raise the quota",
-    errno.EROFS: "the volume is mounted read-only: mount it read-write, or take another storage path",
-}
+_PARTIAL = PARTIAL_PREFIX
 
 
 class LocalStorage:
     """Plain files. A commit is a hard link made once (O_EXCL semantics, also on NFS), after fsync."""
 
     scheme = "file"
+    exclusive = True
 
     def uri(self, path: str) -> str:
         """The path itself."""
         return path
 
     def check(self, path: str) -> None:
-        """Create the directory and write, link and delete one file in it."""
-        probe = str(Path(path) / f"{_PARTIAL}probe-{uuid.uuid4().hex}")
-        self.write(probe, b"ok")
-        self.delete(probe)
+        """Create the directory, and write, read and delete one file in it."""
+        probe(self, path)
 
     def read(self, path: str) -> bytes:
         """The whole content."""
         try:
             return Path(path).read_bytes()
+        except OSError as e:
+            raise _error("read", path, e) from e
+
+    def get_range(self, path: str, offset: int, length: int) -> bytes:
+        """A part of the content."""
+        try:
+            with Path(path).open("rb") as f:
+                f.seek(offset)
+                return f.read(max(0, length))
         except OSError as e:
             raise _error("read", path, e) from e
 
@@ -93,16 +92,17 @@ class LocalStorage:
 
     def get_file(self, path: str, local: str) -> None:
         """Copy beside, rename."""
-        partial = f"{local}.{threading.get_ident()}.partial"
+        partial = Path(f"{local}.{threading.get_ident()}.partial")
         try:
             shutil.copyfile(path, partial)
-            Path(partial).replace(local)
+            partial.replace(local)
         except OSError as e:
+            partial.unlink(missing_ok=True)
             raise _error("read", path, e) from e
 
     def files(self, directory: str) -> Iterator[Entry]:
         """Every file below."""
-        for root, _, names in os.walk(directory):
+        for root, _, names in os.walk(directory, onerror=_unless_gone):
             for name in names:
                 if name.startswith(_PARTIAL):
                     continue
@@ -111,6 +111,8 @@ class LocalStorage:
                     size = file.stat().st_size
                 except FileNotFoundError:
                     continue
+                except OSError as e:
+                    raise _error("list", str(file), e) from e
                 yield Entry(file.relative_to(directory).as_posix(), size)
 
     def directories(self, directory: str) -> list[str]:
@@ -126,7 +128,8 @@ class LocalStorage:
     def size(self, path: str) -> int | None:
         """Bytes, or None."""
         try:
-            return Path(path).stat().st_size
+            found = Path(path).stat()
+            return None if stat.S_ISDIR(found.st_mode) else found.st_size
         except FileNotFoundError:
             return None
         except OSError as e:
@@ -192,10 +195,18 @@ def _sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def _unless_gone(error: OSError) -> None:
+    # Without this a directory that may not be read would look empty.
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise _error("list", str(error.filename), error) from error
+
+
 def _error(action: str, path: str, error: OSError) -> StorageError:
     if isinstance(error, FileNotFoundError):
         return StorageNotFoundError(f"cannot {action} {path}: no such file or directory")
     said = error.strerror or str(error)
-    hint = _HINTS.get(error.errno or 0)
-    message = f"cannot {action} {path}: {said}" + (f"; {hint}" if hint else "")
-    return StorageError(message, retryable=error.errno not in _PERMANENT)
+    way_out = DISK_WAYS_OUT.get(error.errno or 0)
+    # What has a way out is nothing that a wait mends: the mount, its quota or its permissions must change.
+    return StorageError(
+        f"cannot {action} {path}: {said}" + (f"; {way_out}" if way_out else ""), retryable=way_out is None
+    )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from paceline.storage import _s3_errors
-from paceline.storage._base import Entry
+from paceline.storage._base import Entry, probe
 from paceline.storage._errors import StorageError, StorageNotFoundError
 from paceline.storage._s3_options import S3Options
 
@@ -28,25 +28,27 @@ class S3Storage:
     """A client for one endpoint. A path is `bucket/key`."""
 
     scheme = "s3"
+    exclusive = True
 
     def __init__(self, options: S3Options | None = None) -> None:
-        self._options = options or S3Options()
+        self.options = options or S3Options()
         self._lock = threading.Lock()
         self._made: S3Client | None = None
 
     def uri(self, path: str) -> str:
         """The path with scheme and query."""
-        query = self._options.query()
+        query = self.options.query()
         return f"s3://{path}" + (f"?{query}" if query else "")
 
     def check(self, path: str) -> None:
-        """The bucket is there (or is created when the URI allows it) and the credentials are right."""
+        """The bucket is there (or is created when the URI allows it); an object can be written, read and deleted."""
         bucket = path.partition("/")[0]
         with self._told("reach", bucket):
-            if self._options.allow_bucket_creation:
+            if self.options.allow_bucket_creation:
                 self._create_bucket(bucket)
             # A listing, not HeadBucket: a HEAD has no body, so it would tell "403" without the reason.
             self._client.list_objects_v2(Bucket=bucket, Prefix=_split(path)[1], MaxKeys=1)
+        probe(self, path)
 
     def read(self, path: str) -> bytes:
         """The whole object."""
@@ -144,11 +146,11 @@ class S3Storage:
     def _client(self) -> S3Client:
         with self._lock:
             if self._made is None:
-                self._made = _make_client(self._options)
+                self._made = _make_client(self.options)
             return self._made
 
     def _told(self, action: str, path: str) -> _s3_errors.Translated:
-        return _s3_errors.Translated(action, path, self._options)
+        return _s3_errors.Translated(action, path, self.options)
 
     def _create_bucket(self, bucket: str) -> None:
         from botocore.exceptions import ClientError

@@ -15,10 +15,10 @@ from paceline.storage._s3_options import S3Options
     ("uri", "said"),
     [
         ("", "is empty"),
-        ("gs://b/x", "gs:// are not supported: use a plain path, file://, s3://"),
+        ("nosuch://b/x", "nosuch:// are not supported: use a plain path, file://, s3://"),
         ("s3:///x", "names no bucket"),
         ("file://host/x", "three slashes"),
-        ("s3://b/x?access_key=SECRETVALUE", "unknown key 'access_key'.*use endpoint_override, scheme, region"),
+        ("s3://b/x?acces=SECRETVALUE", "unknown key 'acces'.*use endpoint_override, scheme, region"),
         ("s3://b/x?scheme=ftp", "use http or https"),
         ("s3://b/x?allow_bucket_creation=maybe", "use true or false"),
     ],

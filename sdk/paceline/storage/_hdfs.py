@@ -1,0 +1,167 @@
+"""HDFS by its own protocol: PyPI's hdfs-native, which needs neither Java nor Hadoop's libraries.
+
+Its client is used directly: its fsspec face takes `?`, `#` and `;` in a file's name for parts of a URL and cuts them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from paceline.storage import _uri
+from paceline.storage._errors import WaysOut, missing_package
+from paceline.storage._process import PerProcess
+from paceline.storage._tree import TreeStorage, chunks, walk
+
+_CHUNK = 4 * 1024 * 1024
+WAYS = WaysOut(
+    credentials="log in by Kerberos (kinit or a keytab in the image), or set HADOOP_TOKEN_FILE_LOCATION",
+    permission="name the owner in the storage path (?user=<name>) or HADOOP_USER_NAME, or open the directory to it",
+    container="create the directory, or correct the storage path",
+    address="check host and port of the name node in the storage path; this machine must reach it and the data nodes",
+)
+
+
+class HdfsStorage(TreeStorage):
+    """A path is absolute, as in HDFS."""
+
+    def __init__(self, address: str, user: str = "", filesystem: Any = None) -> None:
+        super().__init__(HdfsTree(address, user, filesystem))
+
+
+class HdfsTree:
+    """A rename is atomic, and fails where the target is there: partial name first, then that."""
+
+    scheme = "hdfs"
+    exclusive = True
+    renames = True
+    ways = WAYS
+
+    def __init__(self, address: str, user: str = "", given: Any = None) -> None:
+        self.address = address
+        self.user = user
+        self._given = given
+        # The object that was given is of the process that gave it; its configuration makes another elsewhere.
+        pid = os.getpid()
+        self._made = PerProcess(
+            lambda: (
+                given.client
+                if given is not None and os.getpid() == pid
+                else _make(address, user, dict(given.storage_options) if given is not None else None)
+            )
+        )
+
+    @property
+    def client(self) -> Any:
+        """The `hdfs_native.Client` of this process."""
+        return self._made.get()
+
+    def uri(self, path: str) -> str:
+        """With host and port."""
+        if self._given is not None:
+            return path
+        return _uri.write("hdfs", f"{self.address}{path}", {"user": self.user})
+
+    def prepare(self, path: str) -> None:
+        """The directory."""
+        self.make_directory(path)
+
+    def make_directory(self, path: str) -> None:
+        """With parents; there already is fine."""
+        self.client.mkdirs(path or "/", 0o755, True)
+
+    def put_bytes(self, path: str, data: bytes) -> None:
+        """Create or replace."""
+        with self._created(path) as file:
+            file.write(data)
+
+    def put_new(self, path: str, data: bytes) -> None:
+        """Not asked of it."""
+        raise NotImplementedError
+
+    def put_file(self, local: str, path: str) -> None:
+        """In pieces."""
+        with Path(local).open("rb") as source, self._created(path) as file:
+            for chunk in chunks(source, _CHUNK):
+                file.write(chunk)
+
+    def rename(self, source: str, target: str, *, replace: bool) -> None:
+        """One call of the name node."""
+        try:
+            self.client.rename(source, target, replace)
+        except FileExistsError:
+            raise
+        except Exception as e:
+            # hdfs-native has no class for what the name node says here.
+            if not replace and "FileAlreadyExistsException" in str(e):
+                raise FileExistsError(target) from e
+            raise
+
+    def get_bytes(self, path: str, start: int, end: int | None) -> bytes:
+        """From the data nodes."""
+        file = self.client.read(path)
+        stop = len(file) if end is None else min(end, len(file))
+        return bytes(file.read_range(start, stop - start)) if stop > start else b""
+
+    def get_file(self, path: str, local: str) -> None:
+        """As a stream."""
+        source = self.client.read(path)
+        with Path(local).open("wb") as file:
+            if len(source):
+                for chunk in source.read_range_stream(0, len(source)):
+                    file.write(chunk)
+
+    def size(self, path: str) -> int | None:
+        """From the name node."""
+        try:
+            found = self.client.get_file_info(path)
+        except FileNotFoundError:
+            return None
+        return None if found.isdir else int(found.length)
+
+    def find(self, directory: str) -> Iterator[tuple[str, int]]:
+        """Directory by directory."""
+        return walk(self._list, directory)
+
+    def directories(self, directory: str) -> list[str]:
+        """Right below."""
+        return [path.rpartition("/")[2] for path, is_directory, _ in self._list(directory or "/") if is_directory]
+
+    def remove(self, path: str) -> None:
+        """One file."""
+        self.client.delete(path, False)
+
+    def remove_tree(self, directory: str) -> bool:
+        """One call."""
+        self.client.delete(directory, True)
+        return True
+
+    def arrow(self) -> Any:
+        """An fsspec filesystem, for pyarrow."""
+        if self._given is not None:
+            return self._given
+        from hdfs_native.fsspec import HdfsFileSystem
+
+        host, _, port = self.address.partition(":")
+        host = f"{self.user}@{host}" if self.user else host
+        return HdfsFileSystem(host=host or None, port=int(port) if port else None)
+
+    def _created(self, path: str) -> Any:
+        from hdfs_native import WriteOptions
+
+        return self.client.create(path, WriteOptions(overwrite=True, create_parent=True))
+
+    def _list(self, directory: str) -> list[tuple[str, bool, int]]:
+        return [(e.path, bool(e.isdir), int(e.length)) for e in self.client.list_status(directory or "/", False)]
+
+
+def _make(address: str, user: str, config: dict[str, Any] | None) -> Any:
+    try:
+        from hdfs_native import Client
+    except ImportError as e:
+        raise missing_package("hdfs://", "hdfs-native", "hdfs") from e
+    if not address:
+        return Client(None, config)  # fs.defaultFS of core-site.xml
+    return Client(f"hdfs://{user}@{address}" if user else f"hdfs://{address}", config)
