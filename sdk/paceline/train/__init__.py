@@ -1,4 +1,4 @@
-"""What training code calls: report metrics and checkpoints, find out who it is, resume.
+"""What training code calls: report metrics and checkpoints, find out who it is, resume; and what a run leaves.
 
     from paceline import train
 
@@ -9,8 +9,52 @@ Importing it takes a few milliseconds and no third-party module. Outside a worke
 nothing to resume from, and reports are checked and then dropped.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from paceline.train._checkpoint import Checkpoint
 from paceline.train._context import StorageInfo, TrainContext, get_context
 from paceline.train._report import get_checkpoint, report
 
-__all__ = ["Checkpoint", "StorageInfo", "TrainContext", "get_checkpoint", "get_context", "report"]
+if TYPE_CHECKING:
+    from paceline.train._configs import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
+    from paceline.train._failure import TrainingFailedError
+    from paceline.train._result import Result
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointConfig",
+    "FailureConfig",
+    "Result",
+    "RunConfig",
+    "StorageInfo",
+    "SyncConfig",
+    "TrainContext",
+    "TrainingFailedError",
+    "get_checkpoint",
+    "get_context",
+    "report",
+]
+
+# Not needed by a worker, and `dataclasses` alone would double what the import of this module takes.
+_LATER = {
+    "CheckpointConfig": "_configs",
+    "FailureConfig": "_configs",
+    "Result": "_result",
+    "RunConfig": "_configs",
+    "SyncConfig": "_configs",
+    "TrainingFailedError": "_failure",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,151 +12,240 @@ from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
-from paceline.train import _client
-
-_METADATA = ".metadata.json"
+from paceline.train._location import METADATA_FILE, Location
 
 
 class Checkpoint:
-    """A directory of files: a local path, or a URI such as `s3://bucket/run/checkpoint_000003`.
+    """A directory of files: a local path, a URI such as `s3://bucket/run/checkpoint_000003`, or a path in a filesystem.
 
     Attributes:
-        path: As given; a local path is made absolute.
-        filesystem: None. Stores are named by the URI.
+        path: Without a scheme: an absolute path of this machine, `bucket/key`, or the path in the given filesystem.
     """
 
-    def __init__(self, path: str | os.PathLike[str], filesystem: None = None) -> None:
-        if filesystem is not None:
-            raise TypeError(
-                f"filesystem={type(filesystem).__name__} is not supported: name the store in the path, such as"
-                " s3://bucket/prefix?endpoint_override=http://host:9000"
-            )
-        text = os.fspath(path)
-        if text.startswith("file://"):
-            text = text.removeprefix("file://")
-        self.path = text if "://" in text else str(Path(text).expanduser().absolute())
-        self.filesystem = None
+    __slots__ = ("_location",)
+
+    def __init__(self, path: str | os.PathLike[str], filesystem: Any = None) -> None:
+        """Name a checkpoint; nothing is read.
+
+        Args:
+            path: A local path or a URI; with `filesystem` a path in that, without a scheme.
+            filesystem: A `pyarrow.fs.FileSystem` or an fsspec filesystem.
+        Raises:
+            ValueError: A filesystem is given and the path has a scheme.
+            paceline.storage.StorageError: The URI's scheme or query is not known.
+        """
+        self._location = Location(path, filesystem)
 
     @classmethod
     def from_directory(cls, path: str | os.PathLike[str]) -> Checkpoint:
         """Make a checkpoint of a local directory; nothing is copied."""
         return cls(path)
 
+    @classmethod
+    def _at(cls, location: Location) -> Checkpoint:
+        made = cls.__new__(cls)
+        made._location = location
+        return made
+
+    @property
+    def path(self) -> str:
+        """Where it is in its store, without a scheme."""
+        return self._location.path
+
+    @property
+    def uri(self) -> str:
+        """The text that names store and path, for `Checkpoint(uri)` anywhere; of a local checkpoint its path.
+
+        Of a checkpoint with a filesystem object the bare path: no text says how to make the object.
+        """
+        return self._location.uri
+
+    @property
+    def filesystem(self) -> Any:
+        """The store as a `pyarrow.fs.FileSystem`, in which the files are below `path`.
+
+        Raises:
+            ImportError: pyarrow is not installed (`paceline[arrow]`).
+        """
+        return self._location.arrow
+
     def to_directory(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Copy the files into a directory, and return it.
+        """Copy the files into a directory, and return it. A committed checkpoint's sizes and checksums are checked.
 
         Args:
             path: Created when missing. None: a new temporary directory, yours to delete.
         Raises:
             FileNotFoundError: A local checkpoint is not there.
-            paceline.storage.StorageError: The store failed, or has no such checkpoint.
+            paceline.storage.StorageError: The store failed, has no such checkpoint, or a file of it is damaged.
         """
+        from paceline.train._reading import download
+
         target = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="paceline-checkpoint-"))
-        with self.as_directory() as source:
-            shutil.copytree(source, target, dirs_exist_ok=True, ignore=_commit_ignored(source))
+        new = path is None or not target.exists()
+        try:
+            if self._is_remote() and self._agent_reads():
+                with self.as_directory() as source:
+                    shutil.copytree(source, target, dirs_exist_ok=True)
+            else:
+                self._check_local()
+                download(self._location, target)
+        except BaseException:
+            if new:
+                shutil.rmtree(target, ignore_errors=True)
+            raise
         return str(target)
 
     @contextlib.contextmanager
     def as_directory(self) -> Iterator[str]:
         """The files as a local directory: in place when they are local, else a temporary copy.
 
-        The processes of a pod share one copy of a remote checkpoint, which is removed after its last user: do not
-        write into it.
+        The processes of a pod, and outside a pod those of a machine, share one copy of a remote checkpoint, which is
+        removed after its last user: do not write into it. What arrives is checked as by `to_directory`.
 
         Raises:
             FileNotFoundError: A local checkpoint is not there.
-            paceline.storage.StorageError: The store failed, or has no such checkpoint.
+            paceline.storage.StorageError: The store failed, has no such checkpoint, or a file of it is damaged.
         """
-        local = self._local_path()
-        if local is not None:
-            if not local.is_dir():
-                raise FileNotFoundError(f"no checkpoint at {local}")
-            yield str(local)
-            return
-        client = _client.client()
-        if client is None:
-            with tempfile.TemporaryDirectory(prefix="paceline-checkpoint-") as directory:
-                _download(self.path, Path(directory))
-                yield directory
-            return
-        held, answer = client.open_request({"t": "fetch", "uri": self.path})
-        with held:
-            yield str(_checked(answer)["path"])
+        if not self._is_remote():
+            self._check_local()
+            yield self.path
+        elif self._agent_reads():
+            from paceline.train import _client
+
+            client = _client.client()
+            assert client is not None
+            held, answer = client.open_request({"t": "fetch", "uri": self.uri})
+            with held:
+                yield str(_checked(answer)["path"])
+        else:
+            from paceline.train._reading import shared_directory
+
+            with shared_directory(self._location) as directory:
+                yield str(directory)
 
     def get_metadata(self) -> dict[str, Any]:
         """What `set_metadata` stored; empty when nothing."""
         text = self._read_metadata()
-        found: dict[str, Any] = json.loads(text) if text else {}
+        found = json.loads(text) if text else {}
+        if not isinstance(found, dict):
+            raise ValueError(f"{self.uri}/{METADATA_FILE} is not a dict: set_metadata replaces it")
         return found
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Store a dict beside the files, in place of what was there.
 
+        Args:
+            metadata: As metrics: numbers, texts, bools, lists and dicts with texts as keys. NaN is stored as "NaN".
         Raises:
-            TypeError: It holds what JSON cannot.
+            TypeError: It holds something else.
         """
-        self._write_metadata(json.dumps(dict(metadata)))
+        from paceline._metrics import plain
+
+        if not isinstance(metadata, Mapping):
+            raise TypeError(f"metadata is a {type(metadata).__name__}: pass a dict")
+        self._write_metadata(json.dumps(plain(metadata, "metadata")))
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add to what is stored; the same keys are replaced."""
+        if not isinstance(metadata, Mapping):
+            raise TypeError(f"metadata is a {type(metadata).__name__}: pass a dict")
         self.set_metadata({**self.get_metadata(), **metadata})
 
     def __repr__(self) -> str:
-        return f"Checkpoint({self.path!r})"
+        given = self._location.given
+        if given is None:
+            return f"Checkpoint({self.uri!r})"
+        return f"Checkpoint({self.path!r}, filesystem=<{type(given).__name__}>)"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Checkpoint) and other.path == self.path
+        return isinstance(other, Checkpoint) and self._location == other._location
 
     def __hash__(self) -> int:
-        return hash(self.path)
+        return hash(self._location)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Checkpoint, self._location.__reduce__()[1]
 
     def _local_path(self) -> Path | None:
-        return None if "://" in self.path else Path(self.path)
+        """The directory, when it is on this machine."""
+        return Path(self.path) if self._location.is_local else None
+
+    def _is_remote(self) -> bool:
+        return not self._location.is_local
+
+    def _agent_reads(self) -> bool:
+        """Whether this process has an agent that can reach the store: it knows URIs and the run's own filesystem."""
+        from paceline.train import _client
+
+        given = self._location.given
+        return _client.client() is not None and (given is None or given is _run_filesystem())
+
+    def _check_local(self) -> None:
+        if self._location.is_local and not Path(self.path).is_dir():
+            raise FileNotFoundError(f"no checkpoint at {self.path}")
 
     def _read_metadata(self) -> str | None:
-        local = self._local_path()
-        if local is not None:
+        if self._location.is_local:
             try:
-                return (local / _METADATA).read_text(encoding="utf-8")
+                return Path(self.path, METADATA_FILE).read_text(encoding="utf-8")
             except FileNotFoundError:
                 return None
-        client = _client.client()
-        if client is not None:
-            sock, answer = client.open_request({"t": "read", "uri": self.path, "name": _METADATA})
-            sock.close()
-            text: str | None = _checked(answer)["text"]
+        if self._agent_reads():
+            text: str | None = self._ask({"t": "read", "uri": self.uri, "name": METADATA_FILE})["text"]
             return text
-        from paceline.storage import StorageNotFoundError, resolve
+        from paceline.storage import StorageNotFoundError
 
-        storage, path = resolve(self.path)
         try:
-            return storage.read(f"{path}/{_METADATA}").decode()
+            return self._location.storage.read(f"{self.path}/{METADATA_FILE}").decode()
         except StorageNotFoundError:
             return None
 
     def _write_metadata(self, text: str) -> None:
-        local = self._local_path()
-        if local is not None:
-            (local / _METADATA).write_text(text, encoding="utf-8")
-            return
+        if self._location.is_local:
+            self._check_local()
+            _replace(Path(self.path, METADATA_FILE), text)
+        elif self._agent_reads():
+            self._ask({"t": "write", "uri": self.uri, "name": METADATA_FILE, "text": text})
+        else:
+            self._location.storage.write(f"{self.path}/{METADATA_FILE}", text.encode())
+
+    def _ask(self, told: dict[str, Any]) -> dict[str, Any]:
+        from paceline.train import _client
+
         client = _client.client()
-        if client is not None:
-            sock, answer = client.open_request({"t": "write", "uri": self.path, "name": _METADATA, "text": text})
-            sock.close()
-            _checked(answer)
-            return
-        from paceline.storage import resolve
-
-        storage, path = resolve(self.path)
-        storage.write(f"{path}/{_METADATA}", text.encode())
+        assert client is not None
+        sock, answer = client.open_request(told)
+        sock.close()
+        return _checked(answer)
 
 
-def _download(uri: str, directory: Path) -> None:
-    from paceline.storage import resolve
-    from paceline.storage.transfer import download_directory
+def of_run(path: str) -> Checkpoint:
+    """A checkpoint as the agent names it: a URI, a local path, or a path in the filesystem object of this run."""
+    filesystem = None if "://" in path else _run_filesystem()
+    return Checkpoint(path, filesystem)
 
-    storage, path = resolve(uri)
-    download_directory(storage, path, directory, wanted=lambda name: name != c.COMMIT_FILE)
+
+_filesystems: dict[str, Any] = {}  # file -> the object that was in it
+
+
+def _run_filesystem() -> Any:
+    """The filesystem object that this local run was given, or None."""
+    file = os.environ.get(c.STORAGE_FILESYSTEM)
+    if not file:
+        return None
+    if file not in _filesystems:
+        import pickle
+
+        # Written by the process that started this run, for it alone.
+        _filesystems[file] = pickle.loads(Path(file).read_bytes())
+    return _filesystems[file]
+
+
+def _replace(path: Path, text: str) -> None:
+    """A reader in another process sees the old text or the new one."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _checked(answer: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +254,3 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 
         raise StorageError(answer["error"])
     return answer
-
-
-def _commit_ignored(source: str) -> Any:
-    return lambda directory, names: [c.COMMIT_FILE] if directory == source and c.COMMIT_FILE in names else []

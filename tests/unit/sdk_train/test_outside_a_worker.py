@@ -51,7 +51,7 @@ def test_a_report_is_checked_and_a_checkpoint_said_once(tmp_path: Path, capfd: p
 def test_a_bad_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         train.report({}, checkpoint=train.Checkpoint(tmp_path / "none"))
-    with pytest.raises(ValueError, match="is stored already"):
+    with pytest.raises(ValueError, match=r"is stored already"):
         train.report({}, checkpoint=train.Checkpoint("s3://b/c"))
     with pytest.raises(TypeError, match=r"pass Checkpoint\.from_directory"):
         train.report({}, checkpoint=str(tmp_path))  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def test_a_local_checkpoint_is_used_in_place_and_copied_on_request(tmp_path: Pat
     source = tmp_path / "c"
     (source / "sub").mkdir(parents=True)
     (source / "sub/m").write_text("1")
-    (source / ".paceline.json").write_text("{}")
+    (source / ".paceline.json").write_text('{"index": 0}')
     checkpoint = train.Checkpoint.from_directory(source)
     with checkpoint.as_directory() as directory:
         assert directory == str(source)

@@ -1,0 +1,125 @@
+"""What lies in a run's directory, read with few requests: files at once, then the commits, in parallel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from paceline import _contract as c
+from paceline._metrics import numbers_again
+from paceline.agent.commits import Commit, read_commits
+from paceline.storage import StorageNotFoundError, retry
+from paceline.train._location import Location
+
+PATIENCE_S = 60.0
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A run's directory at one moment."""
+
+    lines: bytes  # of result.json
+    params: dict[str, Any] | None
+    error: Mapping[str, Any] | None
+    checkpoints: tuple[tuple[Location, Commit], ...]  # the committed ones, by number
+
+
+def read(location: Location) -> Seen:
+    """Look at a run's directory.
+
+    Raises:
+        FileNotFoundError: No run lies there.
+        ValueError: `params.json` or the error file is no JSON.
+        StorageError: The store failed.
+    """
+    names = (c.RESULT_FILE, c.PARAMS_FILE, f"{c.STATE_DIR}/{c.ERROR_FILE}")
+    with ThreadPoolExecutor(len(names)) as pool:
+        pending = [pool.submit(_content, location, name) for name in names]
+        commits = checkpoints(location)
+        lines, params, error = [content.result() for content in pending]
+    if lines is None and params is None and not commits:
+        raise FileNotFoundError(_no_run(location))
+    return Seen(lines or b"", _parsed(params, location, names[1]), _parsed(error, location, names[2]), tuple(commits))
+
+
+def checkpoints(location: Location) -> list[tuple[Location, Commit]]:
+    """The committed checkpoints and where their files are, by number.
+
+    Raises:
+        StorageError: The store failed.
+    """
+    commits = retry.call(lambda: read_commits(location.storage, location.path), patience_s=PATIENCE_S)
+    return [(_where(location, commit), commit) for commit in commits]
+
+
+def last_line(lines: bytes, location: Location) -> dict[str, Any] | None:
+    """The last report; a line without its end, cut in the middle of a sync, does not count.
+
+    Raises:
+        ValueError: The line is no report.
+    """
+    end = lines.rfind(b"\n")
+    if end < 0:
+        return None
+    begin = lines.rfind(b"\n", 0, end) + 1
+    return _line(lines[begin:end], lines.count(b"\n"), location)
+
+
+def all_lines(lines: bytes, location: Location) -> list[dict[str, Any]]:
+    """Every report.
+
+    Raises:
+        ValueError: A line is damaged; the message has its number.
+    """
+    whole = lines[: lines.rfind(b"\n") + 1].split(b"\n")[:-1]
+    return [_line(line, number, location) for number, line in enumerate(whole, start=1)]
+
+
+def _line(line: bytes, number: int, location: Location) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{location.uri}: line {number} of {c.RESULT_FILE} is damaged: {line[:80]!r}")
+    return {str(name): numbers_again(value) for name, value in found.items()}
+
+
+def _where(run: Location, commit: Commit) -> Location:
+    """The checkpoint's directory, or where the user's own function has put it."""
+    return run.below(commit.directory) if commit.location == commit.path else Location(commit.location)
+
+
+def _content(location: Location, name: str) -> bytes | None:
+    try:
+        return retry.call(lambda: location.storage.read(f"{location.path}/{name}"), patience_s=PATIENCE_S)
+    except StorageNotFoundError:
+        return None
+
+
+def _parsed(data: bytes | None, location: Location, name: str) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    try:
+        found = json.loads(data)
+    except ValueError as e:
+        raise ValueError(f"{location.uri}: {name} is damaged: {e}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{location.uri}: {name} is damaged: it is no JSON object")
+    return found
+
+
+def _no_run(location: Location) -> str:
+    """What to say, with the most likely mistake."""
+    said = f"no run lies at {location.uri}: there is no {c.RESULT_FILE}, no {c.PARAMS_FILE} and no committed checkpoint"
+    if location.storage.size(f"{location.path}/{c.COMMIT_FILE}") is not None:
+        return f"{location.uri} is a checkpoint: its run is the directory above; Checkpoint(...) opens it itself"
+    below = location.storage.directories(location.path)
+    if below:
+        told = ", ".join(below[:_NAMES_SHOWN]) + (f" and {len(below) - _NAMES_SHOWN} more" if len(below) > 5 else "")
+        return f"{said}; a run's directory is <storage path>/<name>, and below are: {told}"
+    return f"{said}; a run's directory is <storage path>/<name>"
