@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from paceline.api import TrainJob
+from paceline.api import TrainJob, WorkerCounts
 from paceline.api.status import FINISHED
 from paceline_operator.cluster.informer import PodStore
 from paceline_operator.policies.observed import AgentReport, Observed, PodSeen, Refusal
@@ -25,6 +25,10 @@ class Remembered:
     """When this operator last wrote the status."""
     changed_since: datetime | None = None
     """Since when the status on record is out of date."""
+    waiting: tuple[str, WorkerCounts] | None = None
+    """Phase and counts that wait to be written."""
+    moved_at: datetime | None = None
+    """Since when these have been the same."""
     complete_attempt: int = -1
     """All pods of this attempt were there at some time."""
     service: bool = False
@@ -36,6 +40,12 @@ class Remembered:
     warnings: dict[str, str] = field(default_factory=dict)
     report: AgentReport | None = None
     report_attempt: int = -1
+
+    def leave_unwritten(self, waiting: tuple[str, WorkerCounts] | None, now: datetime) -> None:
+        """Note that a status waits to be written, and since when; None: nothing waits."""
+        if waiting != self.waiting:
+            self.waiting, self.moved_at = waiting, now
+        self.changed_since = None if waiting is None else self.changed_since or now
 
     @property
     def on_record(self) -> bool:
@@ -108,6 +118,8 @@ class Jobs:
             warnings=known.warnings,
             last_write=known.last_write or (None if known.on_record else known.first_seen),
             changed_since=known.changed_since,
+            waiting=known.waiting,
+            moved_at=known.moved_at,
         )
 
     def phases(self) -> dict[str, int]:

@@ -72,7 +72,7 @@ class Reconciler:
             return await self._refresh(key, known)
         if decided.status is not None and not await self._write(key, known, decided):
             return timedelta(0)
-        known.changed_since = (known.changed_since or self._now()) if decided.unwritten else None
+        known.leave_unwritten(decided.waiting, self._now())
         for note in decided.events:
             self._tell(known, note)
         refused = _kinds(known)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from paceline.api import TrainJobStatus
+from paceline.api import TrainJobStatus, WorkerCounts
 from paceline_operator.policies.observed import PodSeen
 
 
@@ -28,8 +28,8 @@ class Plan:
 
     status: TrainJobStatus | None = None
     """Written where it is not None; the rest waits until that has succeeded."""
-    unwritten: bool = False
-    """The status on record is out of date, and the write can wait."""
+    waiting: tuple[str, WorkerCounts] | None = None
+    """Phase and counts of a status that can wait to be written; None where nothing waits."""
     events: tuple[Note, ...] = ()
     service: bool = False
     """Make the Service."""
@@ -45,6 +45,11 @@ class Plan:
     """The snapshot of the job is older than its pods: read it again and do nothing else."""
     requeue_after: timedelta | None = None
     """When to look again though nothing happens."""
+
+    @property
+    def unwritten(self) -> bool:
+        """The status on record is out of date, and the write can wait."""
+        return self.waiting is not None
 
     @property
     def idle(self) -> bool:

@@ -206,10 +206,13 @@ def _until_patience(current: tuple[PodSeen, ...], now: datetime) -> timedelta | 
 
 def _written(job: TrainJob, wanted: TrainJobStatus, seen: Observed, now: datetime) -> Plan:
     """Return a plan that writes the status if it is worth a write, and else looks again when it is."""
-    wait = writes.wait(job.status, wanted, last_write=seen.last_write, changed_since=seen.changed_since, now=now)
+    moved = seen.moved_at if seen.waiting == (wanted.phase, wanted.workers) else None
+    wait = writes.wait(
+        job.status, wanted, last_write=seen.last_write, changed_since=seen.changed_since, moved_at=moved, now=now
+    )
     if wait is None:
         return Plan()
-    return Plan(unwritten=True, requeue_after=wait) if wait else Plan(status=wanted)
+    return Plan(waiting=(wanted.phase, wanted.workers), requeue_after=wait) if wait else Plan(status=wanted)
 
 
 def _story(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from paceline.api import CheckpointStatus, Progress, Uploads
+from paceline.api import CheckpointStatus, Progress, Uploads, WorkerCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,10 @@ class Observed:
     """When this operator last wrote the status, or first saw the job."""
     changed_since: datetime | None = None
     """Since when the status on record is not what it should be."""
+    waiting: tuple[str, WorkerCounts] | None = None
+    """Phase and counts that the last look left unwritten."""
+    moved_at: datetime | None = None
+    """Since when these have been the same."""
 
     def of(self, attempt: int) -> tuple[PodSeen, ...]:
         """Return the pods of an attempt, by index."""

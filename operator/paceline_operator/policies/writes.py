@@ -11,6 +11,8 @@ from paceline.api import TrainJobStatus, reasons
 
 # Numbers, and the way from Pending to Running: with the image present a job runs before this is over.
 QUIET = timedelta(seconds=5)
+# While pods start one after the other there is more to tell in a moment.
+MOVING = timedelta(seconds=10)
 PROGRESS = timedelta(seconds=10)
 CHECKPOINT = timedelta(seconds=1)
 ON_THE_WAY = frozenset({"Pending", "Scheduling", "Starting"})
@@ -29,6 +31,7 @@ def wait(
     *,
     last_write: datetime | None,
     changed_since: datetime | None,
+    moved_at: datetime | None,
     now: datetime,
 ) -> timedelta | None:
     """Return how long the write of `new` over `old` may wait: zero for now, None where no write is due.
@@ -40,26 +43,26 @@ def wait(
         new: The status as it should be.
         last_write: When this operator last wrote it, or first saw the job.
         changed_since: Since when they differ; None: since now.
+        moved_at: Since when `new` has its phase and counts; None: since now.
         now: UTC.
     """
     if new == old or new.model_copy(update={"uploads": old.uploads}) == old:
         return None
-    pause, since = _pause(old, new, last_write or now - PROGRESS, changed_since or now)
-    return max(timedelta(0), since + pause - now)
+    if (pause := _pause(old, new)) is not None:
+        due = (last_write or now - PROGRESS) + pause
+    else:
+        # Pods run and end within moments of each other: one write for all of them.
+        due = min((moved_at or now) + QUIET, (changed_since or now) + MOVING)
+    return max(timedelta(0), due - now)
 
 
-def _pause(
-    old: TrainJobStatus, new: TrainJobStatus, last_write: datetime, changed_since: datetime
-) -> tuple[timedelta, datetime]:
-    """Return the pause and what it is counted from."""
+def _pause(old: TrainJobStatus, new: TrainJobStatus) -> timedelta | None:
+    """Return the time since the last write; None where nothing is new but counts and the way to Running."""
     if old.attempt != new.attempt or old.result != new.result or _news(old, new):
-        return timedelta(0), last_write
+        return timedelta(0)
     if old.checkpoint != new.checkpoint or old.best_checkpoint != new.best_checkpoint:
-        return CHECKPOINT, last_write
-    if old.progress != new.progress:
-        return PROGRESS, last_write
-    # Pods run and end within moments of each other: one write for all of them.
-    return QUIET, changed_since
+        return CHECKPOINT
+    return PROGRESS if old.progress != new.progress else None
 
 
 def _news(old: TrainJobStatus, new: TrainJobStatus) -> bool:

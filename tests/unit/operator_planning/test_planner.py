@@ -94,7 +94,10 @@ def test_a_job_that_is_being_deleted_is_left_alone() -> None:
     ],
 )
 def test_phases_on_the_way_to_running(pods: list[Any], phase: str, scheduled: str, running: str) -> None:
-    later = decide(two(), seen(*pods, service=True, last_write=T0, changed_since=T0), 6)
+    first = decide(two(), seen(*pods, service=True, last_write=T0))
+    assert first.unwritten == (phase != "Running")
+    again = seen(*pods, service=True, last_write=T0, changed_since=T0, waiting=first.waiting, moved_at=T0)
+    later = decide(two(), again, 6)
     assert later.status is not None
     assert later.status.phase == phase
     assert condition(later.status, "Scheduled")[1] == scheduled
@@ -129,7 +132,7 @@ def test_a_problem_of_a_node_is_in_running() -> None:
 def test_a_hanging_pod_is_looked_at_when_patience_is_over() -> None:
     pods = [pod(0).on("n1"), pod(1).running()]
     early = decide(two(), seen(*pods, service=True, last_write=T0, changed_since=at(3)), 4)
-    assert (early.inspect, early.requeue_after) == ((), timedelta(seconds=4))
+    assert (early.inspect, early.requeue_after) == ((), timedelta(seconds=5))
     late = decide(two(), seen(*pods, service=True, last_write=T0), 10)
     assert late.inspect == ("digits-0-0",)
 

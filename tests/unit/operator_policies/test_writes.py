@@ -18,7 +18,9 @@ def _condition(reason: str, type: str = "Running") -> list[Condition]:
 
 
 def _wait(old: TrainJobStatus, new: TrainJobStatus, **times: Any) -> float | None:
-    found = writes.wait(old, new, **{"last_write": T0, "changed_since": at(2), "now": at(2), **times})
+    found = writes.wait(
+        old, new, **{"last_write": T0, "changed_since": at(2), "moved_at": at(2), "now": at(2), **times}
+    )
     return None if found is None else found / timedelta(seconds=1)
 
 
@@ -65,9 +67,16 @@ def test_what_is_worth_a_write_now(old: TrainJobStatus, new: TrainJobStatus, sec
 
 def test_progress_waits_since_the_last_write_and_counts_since_they_changed() -> None:
     assert _wait(RUNNING, _but(progress=Progress(step=1)), now=at(11)) == 0
-    assert _wait(RUNNING, _but(workers=WorkerCounts(desired=4)), changed_since=at(10), now=at(11)) == 4
+    assert _wait(RUNNING, _but(workers=WorkerCounts(desired=4)), changed_since=at(9), moved_at=at(10), now=at(11)) == 4
 
 
 def test_after_a_restart_of_the_operator_news_is_written_at_once_and_counts_wait_from_now() -> None:
     assert _wait(RUNNING, _but(progress=Progress(step=1)), last_write=None) == 0
-    assert _wait(RUNNING, _but(workers=WorkerCounts(desired=4)), changed_since=None) == 5
+    assert _wait(RUNNING, _but(workers=WorkerCounts(desired=4)), changed_since=None, moved_at=None) == 5
+
+
+def test_while_pods_start_one_after_the_other_the_write_waits_but_not_for_ever() -> None:
+    starting = TrainJobStatus(phase="Starting", workers=WorkerCounts(desired=4, scheduled=4))
+    assert _wait(TrainJobStatus(), starting, changed_since=at(0), moved_at=at(4), now=at(6)) == 3
+    assert _wait(TrainJobStatus(), starting, changed_since=at(0), moved_at=at(8), now=at(9)) == 1
+    assert _wait(TrainJobStatus(), starting, changed_since=at(0), moved_at=at(9.5), now=at(10)) == 0
