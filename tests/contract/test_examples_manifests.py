@@ -57,8 +57,8 @@ def test_the_script_that_a_job_starts_is_in_the_config_map_that_it_mounts(manife
     assert all((manifest.parent / file).is_file() for file in maps[volume["configMap"]["name"]])
 
 
-def test_the_pvc_job_differs_from_the_s3_job_by_its_storage_alone() -> None:
-    folder = EXAMPLES / "torch-digits"
-    s3, pvc = (yaml.safe_load((folder / file).read_text()) for file in ("trainjob.yaml", "trainjob-pvc.yaml"))
-    assert s3["spec"].pop("storage") != pvc["spec"].pop("storage")
-    assert s3 == pvc
+@pytest.mark.parametrize("manifest", sorted(EXAMPLES.rglob("trainjob-*.yaml")), ids=name)
+def test_a_job_for_another_store_differs_by_its_storage_alone(manifest: Path) -> None:
+    s3, other = (yaml.safe_load(file.read_text()) for file in (manifest.parent / "trainjob.yaml", manifest))
+    assert s3["spec"].pop("storage") != other["spec"].pop("storage")
+    assert s3 == other
