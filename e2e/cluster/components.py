@@ -72,6 +72,9 @@ KUBECTL = _kubernetes("kubectl")
 VERSITYGW = Component(
     "versitygw", "1.8.0", "versitygw", ("github.com/versity/versitygw/cmd/versitygw",), ("versitygw",)
 )
+FAKE_GCS = Component(
+    "fake-gcs-server", "1.56.1", "fakegcs", ("github.com/fsouza/fake-gcs-server",), ("fake-gcs-server",)
+)
 CONTAINERD = Component(
     "containerd",
     "2.4.2",
@@ -93,15 +96,16 @@ KWOK = Component("kwok", "0.8.0", "kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ("kwok
 
 # In the order in which a first `up` needs them.
 NODE = (KUBELET, CONTAINERD, CNI, COREDNS, PAUSE, KUBE_PROXY)
-ALL = (ETCD, APISERVER, VERSITYGW, CONTROLLER_MANAGER, SCHEDULER, *NODE, HELM, KUBECTL, KWOK)
+ALL = (ETCD, APISERVER, VERSITYGW, CONTROLLER_MANAGER, SCHEDULER, *NODE, HELM, KUBECTL, KWOK, FAKE_GCS)
 
 
-def wanted(*, nodes: int, kwok_nodes: int, s3: bool, kubectl: bool) -> tuple[Component, ...]:
+def wanted(*, nodes: int, kwok_nodes: int, s3: bool, kubectl: bool, gcs: bool = False) -> tuple[Component, ...]:
     """The components for a bed with these options, the first needed first. `kubectl`: the machine has none."""
     return (
         ETCD,
         APISERVER,
         *((VERSITYGW,) if s3 else ()),
+        *((FAKE_GCS,) if gcs else ()),
         *((KUBECTL,) if kubectl else ()),
         CONTROLLER_MANAGER,
         SCHEDULER,

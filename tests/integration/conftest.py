@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster import Bed, bed
+from e2e.cluster.gcs import GcsServer
 from e2e.cluster.s3 import S3Server
 from tests.support.crdserver import crd_server
 
-__all__ = ["api_server", "crd_server", "s3_server"]
+# gcsfs reads this when it is imported, and waits a minute for each bucket of an emulator without it.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+__all__ = ["api_server", "crd_server", "gcs_server", "s3_server"]
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """Return a real server of Google's storage API on loopback. A test that stops it starts it again."""
+    server = GcsServer.start_local(tmp_path_factory.mktemp("gcs"))
+    try:
+        yield server
+    finally:
+        server.remove()
