@@ -65,6 +65,7 @@ EXIT_TERMINATED: Final = 143
 
 # Files of a run directory.
 COMMIT_FILE: Final = ".paceline.json"
+METADATA_FILE: Final = ".metadata.json"  # of a checkpoint; may change after the commit, so nothing compares it
 CHECKPOINT_PREFIX: Final = "checkpoint_"
 STATE_DIR: Final = ".paceline"
 RESULT_FILE: Final = "result.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
-from paceline.train._location import METADATA_FILE, Location
+from paceline.train._location import Location
 
 
 class Checkpoint:
@@ -128,7 +128,7 @@ class Checkpoint:
         text = self._read_metadata()
         found = json.loads(text) if text else {}
         if not isinstance(found, dict):
-            raise ValueError(f"{self.uri}/{METADATA_FILE} is not a dict: set_metadata replaces it")
+            raise ValueError(f"{self.uri}/{c.METADATA_FILE} is not a dict: set_metadata replaces it")
         return found
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
@@ -187,27 +187,27 @@ class Checkpoint:
     def _read_metadata(self) -> str | None:
         if self._location.is_local:
             try:
-                return Path(self.path, METADATA_FILE).read_text(encoding="utf-8")
+                return Path(self.path, c.METADATA_FILE).read_text(encoding="utf-8")
             except FileNotFoundError:
                 return None
         if self._agent_reads():
-            text: str | None = self._ask({"t": "read", "uri": self.uri, "name": METADATA_FILE})["text"]
+            text: str | None = self._ask({"t": "read", "uri": self.uri, "name": c.METADATA_FILE})["text"]
             return text
         from paceline.storage import StorageNotFoundError
 
         try:
-            return self._location.storage.read(f"{self.path}/{METADATA_FILE}").decode()
+            return self._location.storage.read(f"{self.path}/{c.METADATA_FILE}").decode()
         except StorageNotFoundError:
             return None
 
     def _write_metadata(self, text: str) -> None:
         if self._location.is_local:
             self._check_local()
-            _replace(Path(self.path, METADATA_FILE), text)
+            _replace(Path(self.path, c.METADATA_FILE), text)
         elif self._agent_reads():
-            self._ask({"t": "write", "uri": self.uri, "name": METADATA_FILE, "text": text})
+            self._ask({"t": "write", "uri": self.uri, "name": c.METADATA_FILE, "text": text})
         else:
-            self._location.storage.write(f"{self.path}/{METADATA_FILE}", text.encode())
+            self._location.storage.write(f"{self.path}/{c.METADATA_FILE}", text.encode())
 
     def _ask(self, told: dict[str, Any]) -> dict[str, Any]:
         from paceline.train import _client

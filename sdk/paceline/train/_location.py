@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from paceline.storage import Storage
 
 
-METADATA_FILE = ".metadata.json"  # of a checkpoint; may change after the commit, so no sum of it is compared
-
-
 class Location:
     """Where a checkpoint or a run lies. Nothing is asked of the store, and no client library is imported, to make one.
 

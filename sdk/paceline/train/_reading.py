@@ -7,7 +7,7 @@ import hashlib
 import json
 import pickle
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from paceline import _contract as c
 from paceline.agent.commits import Commit, read_commit
 from paceline.storage import StorageNotFoundError, retry, transfer
 from paceline.train._copies import shared_copy
-from paceline.train._location import METADATA_FILE, Location
+from paceline.train._location import Location
 
 PATIENCE_S = 120.0  # a person or a script waits: shorter than an agent, which holds what cannot be made again
 
@@ -36,7 +36,7 @@ def download(location: Location, target: Path, *, commit: Commit | None = None) 
             location.path,
             target,
             wanted=lambda name: name != c.COMMIT_FILE,
-            expected=expected_files(found) if found else None,
+            expected=found.lasting_files if found else None,
             patience_s=PATIENCE_S,
         )
     except StorageNotFoundError as e:
@@ -50,11 +50,6 @@ def shared_directory(location: Location) -> Iterator[Path]:
     name = json.dumps([location.uri, _identity(location.given), commit.to_json() if commit else None])
     with shared_copy(name, lambda target: download(location, target, commit=commit)) as directory:
         yield directory
-
-
-def expected_files(commit: Commit) -> Mapping[str, Mapping[str, Any]]:
-    """What the files must be: all but the metadata, which may be changed after the commit."""
-    return {name: about for name, about in commit.files.items() if name != METADATA_FILE}
 
 
 def _commit(location: Location) -> Commit | None:
