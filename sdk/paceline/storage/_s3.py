@@ -1,27 +1,25 @@
-"""S3 and what speaks like it, by boto3.
-
-boto3 raises when an upload fails in its middle or at its end, which not every client does; the agent still compares
-sizes by a listing before it commits.
-"""
+"""S3 and what speaks like it: boto3 for everything but the bytes of files, which `_s3_objects` moves."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from paceline.storage import _s3_errors
 from paceline.storage._base import Entry, probe
 from paceline.storage._errors import StorageError, StorageNotFoundError
+from paceline.storage._process import PerProcess
+from paceline.storage._s3_client import Access
+from paceline.storage._s3_objects import Objects
 from paceline.storage._s3_options import S3Options
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_MIB = 1024 * 1024
 _DELETE_BATCH = 1000  # the most that DeleteObjects takes
 _CREATE_TRIES = 5
+# Of one request, where the caller does not say: callers that must not fail repeat the whole call.
+_PATIENCE_S = 10.0
 
 
 class S3Storage:
@@ -32,8 +30,7 @@ class S3Storage:
 
     def __init__(self, options: S3Options | None = None) -> None:
         self.options = options or S3Options()
-        self._lock = threading.Lock()
-        self._made: S3Client | None = None
+        self._access = PerProcess(lambda: Access(self.options))
 
     def uri(self, path: str) -> str:
         """The path with scheme and query."""
@@ -82,15 +79,24 @@ class S3Storage:
 
     def put_file(self, local: str, path: str) -> None:
         """Upload; large files in parallel parts."""
-        bucket, key = _split(path)
-        with self._told("upload", path):
-            self._client.upload_file(local, bucket, key, Config=_transfer(os.path.getsize(local)))  # noqa: PTH202
+        from paceline.storage import transfer
+
+        try:
+            transfer.put_file(self, local, path, patience_s=_PATIENCE_S)
+        except OSError as e:
+            raise StorageError(f"cannot read {local}: {e.strerror or e}") from e
 
     def get_file(self, path: str, local: str) -> None:
         """Download; large objects in parallel ranges. Appears under its name when it is whole."""
+        from paceline.storage import transfer
+
+        transfer.get_file(self, path, local, patience_s=_PATIENCE_S)
+
+    def objects(self, path: str) -> tuple[Objects, str]:
+        """What moves the bytes of the object at `path`, and its key."""
         bucket, key = _split(path)
-        with self._told("download", path):
-            self._client.download_file(bucket, key, local, Config=_transfer(None))
+        with self._told("reach", bucket):
+            return self._access.get().objects(bucket), key
 
     def files(self, directory: str) -> Iterator[Entry]:
         """Every object with this prefix and a slash."""
@@ -144,10 +150,7 @@ class S3Storage:
 
     @property
     def _client(self) -> S3Client:
-        with self._lock:
-            if self._made is None:
-                self._made = _make_client(self.options)
-            return self._made
+        return self._access.get().client
 
     def _told(self, action: str, path: str) -> _s3_errors.Translated:
         return _s3_errors.Translated(action, path, self.options)
@@ -160,48 +163,6 @@ class S3Storage:
         except ClientError as e:
             if e.response.get("Error", {}).get("Code") not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
-
-
-def _make_client(options: S3Options) -> S3Client:
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as e:
-        raise StorageError('s3:// storage needs boto3: pip install "paceline[s3]"') from e
-    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    own_endpoint = bool(options.endpoint_url or named)
-    settings: dict[str, Any] = {
-        "connect_timeout": 5,
-        "read_timeout": 60,
-        "retries": {"mode": "standard", "max_attempts": 5},
-        "max_pool_connections": 64,
-    }
-    if own_endpoint:
-        # Many S3-compatible servers know neither bucket host names nor the newer trailing checksums.
-        settings |= {
-            "s3": {"addressing_style": "path"},
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        }
-    region = options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if not region and own_endpoint:
-        region = "us-east-1"
-    session = boto3.session.Session()
-    return session.client("s3", endpoint_url=options.endpoint_url, region_name=region, config=Config(**settings))
-
-
-def _transfer(size_bytes: int | None) -> Any:
-    from boto3.s3.transfer import TransferConfig
-
-    threshold = 16 * _MIB
-    return TransferConfig(
-        multipart_threshold=threshold,
-        multipart_chunksize=16 * _MIB,
-        max_concurrency=10,
-        # Threads for one small file cost more than they give; several files go in parallel anyway.
-        use_threads=size_bytes is None or size_bytes >= threshold,
-        preferred_transfer_client="classic",
-    )
 
 
 def _split(path: str, *, directory: bool = False) -> tuple[str, str]:

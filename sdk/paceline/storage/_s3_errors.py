@@ -1,4 +1,4 @@
-"""What boto3 raised, in words for the person who must act."""
+"""What the store or boto3 said, in words for the person who must act."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOT_FOUND = {"NoSuchKey", "404", "NotFound"}
 _CONFLICT = {"ConditionalRequestConflict", "OperationAborted"}
 _RETRYABLE_CODES = {
     "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "RequestTimeout",
-    "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed", "BadDigest", "NoSuchUpload",
+    "InternalError", "ServiceUnavailable", "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",
 }  # fmt: skip
 _CREDENTIALS_HINT = (
     "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the Secret named by spec.storage.secretRef"
@@ -28,6 +28,8 @@ _HINTS = {
     "NoSuchBucket": "create the bucket, correct spec.storage.path, or add ?allow_bucket_creation=true to it",
     "AuthorizationHeaderMalformed": "add ?region=<the bucket's region> to the storage path",
     "PermanentRedirect": "add ?region=<the bucket's region> to the storage path",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it (NTP), on every node that trains",
+    "EntityTooLarge": "the store takes no object of this size: write the checkpoint as several files",
     "XAdminMethodNotSupported": "endpoint_override must name the S3 port, not the console's",
     "XAdminUserNotFound": _CREDENTIALS_HINT,
 }
@@ -39,6 +41,13 @@ class ConditionFailedError(StorageError):
     def __init__(self, message: str, *, conflict: bool) -> None:
         super().__init__(message, retryable=conflict)
         self.conflict = conflict
+
+
+class NoSuchUploadError(StorageError):
+    """The store does not know the multipart upload: it was completed, aborted, or lost."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False)
 
 
 class Translated:
@@ -88,11 +97,23 @@ def _is_passing(error: BaseException) -> bool:
 def _client_error(what: str, error: Any) -> StorageError:
     detail = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(detail.get("Code", status))
-    said = str(detail.get("Message") or "").strip().rstrip(".")
+    return refused(what, status, str(detail.get("Code", status)), str(detail.get("Message") or ""))
+
+
+def refused(what: str, status: int, code: str, said: str) -> StorageError:
+    """An answer of the store that is not 2xx.
+
+    Args:
+        what: `cannot upload s3://bucket/key`.
+        code: The store's own word, or the status where it gave none.
+        said: The store's own sentence, or nothing.
+    """
+    said = said.strip().rstrip(".")
     message = f"{what}: {code}" + (f": {said}" if said else "")
     if code in _NOT_FOUND:
         return StorageNotFoundError(message)
+    if code == "NoSuchUpload":
+        return NoSuchUploadError(message)
     if status == 412 or code == "PreconditionFailed":
         return ConditionFailedError(message, conflict=False)
     if code in _CONFLICT:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from paceline.storage import checksum, retry
-from paceline.storage._base import Storage
+from paceline.storage._base import RangeReader, Storage
 from paceline.storage._errors import StorageError, StorageNotFoundError
+from paceline.storage._local import LocalStorage
+from paceline.storage._s3 import S3Storage
+from paceline.storage._transfer_local import LocalCopy
+from paceline.storage._transfer_plain import PlainDownload, PlainUpload
 from paceline.storage._transfer_progress import Progress
+from paceline.storage._transfer_ranges import RANGE_BYTES, RangeDownload, RangeReaderSource, S3Source
+from paceline.storage._transfer_s3 import S3Upload
+from paceline.storage._transfer_workers import OnRetry, Rules, run
 
 __all__ = ["PATIENCE_S", "Progress", "download_directory", "get_file", "put_file", "upload_directory"]
 
-FILES_AT_ONCE = 16
 PATIENCE_S = 600.0
-# A file that arrives damaged is fetched again this often.
-_FETCHES = 3
 
-OnRetry = Callable[[StorageError, float], None]
 About = dict[str, Any]
 
 
@@ -44,10 +47,8 @@ def put_file(
         StorageError: The store failed, or holds another size afterwards.
         OSError: The local file cannot be read.
     """
-    told = progress or Progress()
-    size = Path(local).stat().st_size
-    told.expect(1, size)
-    return _put(storage, str(local), path, size, patience_s, on_retry, told)
+    rules = Rules(patience_s, on_retry, progress or Progress())
+    return _upload(storage, {path: (Path(local), Path(local).stat().st_size)}, rules)[path]
 
 
 def get_file(
@@ -68,12 +69,13 @@ def get_file(
         StorageNotFoundError: It is not there.
         StorageError: The store failed, or the file is not what `expected` says, after several tries.
     """
-    told = progress or Progress()
+    rules = Rules(patience_s, on_retry, progress or Progress())
+    size = _size(storage, path, rules)
+    _check_expected(storage.uri(path), size, expected or {})
     target = Path(local)
     target.parent.mkdir(parents=True, exist_ok=True)
-    size = int(expected["size"]) if expected and "size" in expected else None
-    told.expect(1, size or 0)
-    _get(storage, path, target, size, expected or {}, patience_s, on_retry, told)
+    _check_room(target.parent, size)
+    _download(storage, {path: (target, size, expected or {})}, rules)
 
 
 def upload_directory(
@@ -96,16 +98,12 @@ def upload_directory(
         StorageError: The store failed; what had arrived by then stays there.
         OSError: A local file cannot be read.
     """
-    told = progress or Progress()
+    rules = Rules(patience_s, on_retry, progress or Progress())
     root = Path(local)
     found = sorted(_below(root) if names is None else names)
-    sizes = {name: (root / name).stat().st_size for name in found}
-    told.expect(len(sizes), sum(sizes.values()))
-
-    def one(name: str) -> About:
-        return _put(storage, str(root / name), f"{directory}/{name}", sizes[name], patience_s, on_retry, told)
-
-    return dict(zip(found, _parallel(one, found), strict=True))
+    files = {f"{directory}/{name}": (root / name, (root / name).stat().st_size) for name in found}
+    stored = _upload(storage, files, rules)
+    return {name: stored[f"{directory}/{name}"] for name in found}
 
 
 def download_directory(
@@ -127,11 +125,9 @@ def download_directory(
         StorageNotFoundError: There is no file at all.
         StorageError: The store failed, or a file is not what was listed or expected. `local` holds a part then.
     """
-    told = progress or Progress()
+    rules = Rules(patience_s, on_retry, progress or Progress())
     root = Path(local)
-    listed = retry.call(
-        lambda: {entry.name: entry.size for entry in storage.files(directory)}, patience_s=patience_s, on_retry=on_retry
-    )
+    listed = rules.again(lambda: {entry.name: entry.size for entry in storage.files(directory)})
     if not listed:
         raise StorageNotFoundError(f"nothing lies at {storage.uri(directory)}")
     commit = expected or {}
@@ -139,83 +135,85 @@ def download_directory(
     if missing:
         raise StorageNotFoundError(f"{storage.uri(directory)} lacks {len(missing)} of its files, {missing[0]} first")
     sizes = {name: size for name, size in listed.items() if wanted(name)}
-    told.expect(len(sizes), sum(sizes.values()))
+    for name, size in sizes.items():
+        _check_expected(storage.uri(f"{directory}/{name}"), size, commit.get(name, {}))
     for parent in {(root / name).parent for name in sizes} | {root}:
         parent.mkdir(parents=True, exist_ok=True)
-
-    def one(name: str) -> None:
-        path = f"{directory}/{name}"
-        _get(storage, path, root / name, sizes[name], commit.get(name, {}), patience_s, on_retry, told)
-
-    _parallel(one, list(sizes))
-
-
-def _put(
-    storage: Storage, local: str, path: str, size: int, patience_s: float, on_retry: OnRetry | None, told: Progress
-) -> About:
-    sums = checksum.of_file(local)
-    retry.call(lambda: storage.put_file(local, path), patience_s=patience_s, on_retry=_counted(told, on_retry))
-    there = retry.call(lambda: storage.size(path), patience_s=patience_s, on_retry=_counted(told, on_retry))
-    if there != size:
-        raise StorageError(f"{storage.uri(path)} has {there} bytes after {size} were stored", retryable=True)
-    told.moved(size)
-    told.finished()
-    return {"size": size, **sums}
+    _check_room(root, sum(sizes.values()))
+    _download(
+        storage,
+        {f"{directory}/{name}": (root / name, size, commit.get(name, {})) for name, size in sizes.items()},
+        rules,
+    )
 
 
-def _get(
-    storage: Storage,
-    path: str,
-    target: Path,
-    size: int | None,
-    expected: Mapping[str, Any],
-    patience_s: float,
-    on_retry: OnRetry | None,
-    told: Progress,
-) -> None:
-    wrong = ""
-    for _ in range(_FETCHES):
-        retry.call(
-            lambda: storage.get_file(path, str(target)), patience_s=patience_s, on_retry=_counted(told, on_retry)
+def _upload(storage: Storage, files: Mapping[str, tuple[Path, int]], rules: Rules) -> dict[str, About]:
+    """Path in the store -> its size and sum; `files` gives the local file and its size."""
+    rules.progress.expect(len(files), sum(size for _, size in files.values()))
+    tasks: dict[str, S3Upload | LocalCopy | PlainUpload] = {}
+    for path, (local, size) in files.items():
+        if isinstance(storage, S3Storage):
+            objects, key = storage.objects(path)
+            tasks[path] = S3Upload(objects, key, storage.uri(path), local, size, rules)
+        elif isinstance(storage, LocalStorage):
+            tasks[path] = LocalCopy(local, Path(path), size, {}, rules, durable=True)
+        else:
+            tasks[path] = PlainUpload(storage, local, path, size, rules)
+    run(list(tasks.values()), rules)
+    if lost := {path: task for path, task in tasks.items() if isinstance(task, S3Upload) and task.lost}:
+        # Once: a store that forgets parts again and again is not to be trusted with them.
+        again = {path: task.forget() for path, task in lost.items()}
+        run(list(again.values()), rules)
+        tasks |= again
+        if worse := [path for path, task in again.items() if task.lost]:
+            raise StorageError(f"the store has twice forgotten the parts of {storage.uri(worse[0])}", retryable=True)
+    return {path: task.about for path, task in tasks.items()}
+
+
+def _download(storage: Storage, files: Mapping[str, tuple[Path, int, Mapping[str, Any]]], rules: Rules) -> None:
+    """`files` gives for each path in the store the local file, its size and its entry in a commit."""
+    rules.progress.expect(len(files), sum(size for _, size, _ in files.values()))
+    tasks: list[RangeDownload | LocalCopy | PlainDownload] = []
+    for path, (target, size, expected) in files.items():
+        if isinstance(storage, S3Storage):
+            objects, key = storage.objects(path)
+            tasks.append(RangeDownload(S3Source(objects, key, storage.uri(path)), target, size, expected, rules))
+        elif isinstance(storage, LocalStorage):
+            tasks.append(LocalCopy(Path(path), target, size, expected, rules, durable=False))
+        elif isinstance(storage, RangeReader) and size > RANGE_BYTES:
+            source = RangeReaderSource(storage, path, storage.uri(path))
+            tasks.append(RangeDownload(source, target, size, expected, rules))
+        else:
+            tasks.append(PlainDownload(storage, path, target, size, expected, rules))
+    run(tasks, rules)
+
+
+def _size(storage: Storage, path: str, rules: Rules) -> int:
+    size = rules.again(lambda: storage.size(path))
+    if size is None:
+        raise StorageNotFoundError(f"nothing lies at {storage.uri(path)}")
+    return size
+
+
+def _check_expected(uri: str, size: int, expected: Mapping[str, Any]) -> None:
+    wanted = expected.get("size", size)
+    if wanted != size:
+        raise StorageError(f"{uri} has {size} bytes instead of the {wanted} of its commit")
+
+
+def _check_room(directory: Path, size_bytes: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < size_bytes:
+        raise StorageError(
+            f"{directory} has {free} bytes free and {size_bytes} are to be downloaded: free space, or take a larger"
+            " disk (in a pod: its ephemeral storage)"
         )
-        wrong = _damage(target, expected.get("size", size), expected)
-        if not wrong:
-            told.moved(target.stat().st_size)
-            told.finished()
-            return
-        target.unlink(missing_ok=True)
-    raise StorageError(f"{storage.uri(path)} {wrong}")
-
-
-def _damage(target: Path, size: int | None, expected: Mapping[str, Any]) -> str:
-    there = target.stat().st_size
-    if size is not None and there != size:
-        return f"came with {there} bytes instead of {size}"
-    sums = {kind: value for kind, value in expected.items() if kind.startswith("crc")}
-    if sums and checksum.matches(target, sums) is False:
-        return f"came with another checksum than {sums}"
-    return ""
 
 
 def _below(root: Path) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
-
-
-def _parallel(work: Callable[[str], Any], names: list[str]) -> list[Any]:
-    with ThreadPoolExecutor(min(FILES_AT_ONCE, max(1, len(names)))) as pool:
-        futures = [pool.submit(work, name) for name in names]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-
-
-def _counted(told: Progress, on_retry: OnRetry | None) -> OnRetry:
-    def count(error: StorageError, wait_s: float) -> None:
-        told.retried()
-        if on_retry is not None:
-            on_retry(error, wait_s)
-
-    return count
+    return [
+        path.relative_to(root).as_posix()
+        for folder, _, names in os.walk(root)
+        for path in (Path(folder) / name for name in names)
+        if path.is_file()
+    ]
