@@ -124,7 +124,7 @@ def test_processes_of_a_pod_share_one_copy_of_a_remote_checkpoint(s3_server: S3S
             assert checkpoint.get_metadata() == {}
             assert sorted(os.listdir(checkpoint.to_directory(f"copy-{rank}"))) == ["model"]
             try:
-                with train.Checkpoint(checkpoint.path.replace("given", "none")).as_directory():
+                with train.Checkpoint(checkpoint.uri.replace("given", "none")).as_directory():
                     pass
             except Exception as e:
                 print(type(e).__name__, e)

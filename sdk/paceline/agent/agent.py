@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -15,8 +14,7 @@ from typing import Any
 
 from paceline import _contract as c
 from paceline.agent import failure as failures
-from paceline.agent import log, process, prometheus, status, web, workdir
-from paceline.agent.beat import Beat
+from paceline.agent import figures, log, orphans, process, serving, status, web, workdir
 from paceline.agent.channel import Channel
 from paceline.agent.clock import rfc3339
 from paceline.agent.config import AgentConfig
@@ -49,6 +47,7 @@ class Agent:
         self._processes: list[process.Process] = []
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._aside: list[asyncio.Task[None]] = []  # nobody waits for these but the end
         self._failure: Failure | None = None
         self._terminated_at: float | None = None
         self._kill_at: float | None = None
@@ -90,12 +89,7 @@ class Agent:
         except OSError as e:
             raise InvalidConfigError(f"the agent cannot use its directory {self._config.directory}: {e}") from e
         self._output.start()
-        routes = {
-            ("GET", "/status"): lambda _: web.Answer.of(self.status()),
-            ("GET", "/metrics"): lambda _: prometheus.render(self.status()),
-            ("GET", "/healthz"): lambda _: web.Answer(b"ok\n", content_type="text/plain"),
-            ("POST", "/v1/beat"): self._beat,
-        }
+        routes = serving.routes(self._config, self._lead, status=self.status, figures=self._node.figures)
         try:
             self._server = await web.serve(routes, self._config.http_host, self._config.http_port)
         except OSError as e:
@@ -115,10 +109,15 @@ class Agent:
             await self._next_change()
         if self._is_stopped():
             return
+        artifacts = self._node.artifacts
         try:
-            cwd = workdir.writable(Path.cwd(), self._config.directory.parent / "work")
+            # Where artifacts are stored, what the processes write must be told from what they found.
+            make = workdir.linked if artifacts.wanted else workdir.writable
+            cwd = make(Path.cwd(), self._config.work_directory)
         except OSError as e:
             raise InvalidConfigError(f"no writable working directory: {e}") from e
+        artifacts.watch(cwd)
+        self._aside.append(self._background(artifacts.serve()))
         resumed = self._node.orders.resumed
         if resumed is not None and self._lead is not None:
             log.say(f"resuming from {resumed['path']} (step {resumed['step']})")
@@ -179,7 +178,7 @@ class Agent:
             await self._next_change()
 
     def _reap(self) -> bool:
-        _reap_orphans({p.pid for p in self._processes})
+        orphans.reap({p.pid for p in self._processes})
         for ended in [p for p in self._processes if p.returncode is None and p.poll()]:
             self._note_end(ended)
         return all(p.returncode is not None for p in self._processes)
@@ -245,8 +244,14 @@ class Agent:
         self._state = "finishing"
         self._trained = self._terminated_at is None and bool(self._processes) and not self._is_stopped()
         begun = time.monotonic()
+        artifacts: asyncio.Task[None] | None = None
         while not self._node.fatal and not self._is_late(begun):
             done = self._node.idle and (self._lead is None or self._lead.idle)
+            if done and artifacts is None:
+                # Checkpoints had their turn.
+                artifacts = self._background(self._node.artifacts.sync())
+                self._aside.append(artifacts)
+            done = done and artifacts is not None and artifacts.done()
             if done != self._node.done:
                 self._node.done = done
                 self._node.wake()
@@ -308,7 +313,7 @@ class Agent:
             log.say(f"the run files could not be stored: {e}")
 
     def _close(self) -> None:
-        for task in self._tasks:
+        for task in [*self._tasks, *self._aside]:
             task.cancel()
         self._node.close()
         if self._lead is not None:
@@ -325,20 +330,15 @@ class Agent:
         ranks = self._lead.ranks() if self._lead and self._lead.ready else list(self._node.ranks.values())
         failure = self._failure or self._node.orders.stop
         story = self._lead.story() if self._lead else {}
-        return status.status(self._config, self._state, ranks=ranks, story=story, failure=failure)
-
-    def _beat(self, body: bytes) -> web.Answer:
-        if self._lead is None:
-            return web.Answer.of({"error": "this agent is not the lead"}, 404)
-        try:
-            beat = Beat.from_json(json.loads(body))
-        except (KeyError, TypeError, ValueError) as e:
-            return web.Answer.of({"error": f"not a beat: {type(e).__name__}: {e}"}, 400)
-        if (beat.run_id, beat.attempt) != (self._config.run_id, self._config.attempt):
-            return web.Answer.of({"error": f"this is attempt {self._config.attempt} of another run"}, 409)
-        if not 0 < beat.node_rank < self._config.nodes:
-            return web.Answer.of({"error": f"no pod {beat.node_rank} in this job"}, 400)
-        return web.Answer.of(self._lead.exchange(beat).to_json())
+        own = figures.uploads(self._node.pending_rounds, [self._node.figures()])
+        return status.status(
+            self._config,
+            self._state,
+            ranks=ranks,
+            story=story,
+            failure=failure,
+            uploads=self._lead.uploads() if self._lead else own,
+        )
 
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:
         if self._lead is not None:
@@ -357,18 +357,3 @@ def _socket_path(directory: Path) -> Path:
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     return Path(tempfile.mkdtemp(prefix="paceline-", dir="/tmp")) / "agent.sock"
-
-
-def _reap_orphans(own: set[int]) -> None:
-    """As process 1 of the container, take the exit status of whatever was left to us."""
-    if os.getpid() != 1 or sys.platform != "linux":
-        return
-    while True:
-        try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is None or found.si_pid in own:
-            # A process of ours is reaped by its own `poll`; orphans behind it have their turn at the next signal.
-            return
-        os.waitpid(found.si_pid, os.WNOHANG)

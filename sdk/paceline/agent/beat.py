@@ -39,6 +39,8 @@ class Offer:
     round: int
     rank: int
     files: Mapping[str, int]  # name -> bytes
+    name: str = ""  # the directory that the rank asked for; empty: the next number
+    external: str = ""  # where the user's own function has stored the files; then there are none here
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Beat:
     shares_storage: bool | None = None  # None: not known yet
     failure: Failure | None = None
     done: bool = False  # processes ended, everything settled
+    waiting: tuple[int, ...] = ()  # rounds whose outcome some process of this pod waits for
+    figures: Mapping[str, float] = field(default_factory=dict)  # of this pod's transfers; see figures.py
+    artifacts: tuple[str, ...] = ()  # stored since the last beat that got through
 
     def to_json(self) -> dict[str, Any]:
         """For the wire."""
@@ -81,6 +86,9 @@ class Beat:
             shares_storage=told.get("shares_storage"),
             failure=Failure.from_json(failure) if failure else None,
             done=bool(told["done"]),
+            waiting=tuple(int(round_) for round_ in told["waiting"]),
+            figures={str(name): float(value) for name, value in told["figures"].items()},
+            artifacts=tuple(str(name) for name in told["artifacts"]),
         )
 
 
@@ -107,6 +115,8 @@ class Orders:
     no_checkpoints: str = ""  # why a report with a checkpoint is refused; empty: it is not
     stop: Failure | None = None  # some rank failed: end the processes
     goodbye: bool = False  # the lead has taken note of `done`
+    reached: int = 0  # rounds below this one have been reached by every rank: they settle whatever a rank does next
+    outcomes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # settled round -> its commit, or an error
 
     def to_json(self) -> dict[str, Any]:
         """For the wire."""
@@ -137,4 +147,6 @@ class Orders:
             no_checkpoints=str(told["no_checkpoints"]),
             stop=Failure.from_json(stop) if stop else None,
             goodbye=bool(told["goodbye"]),
+            reached=int(told["reached"]),
+            outcomes={int(round_): outcome for round_, outcome in told["outcomes"].items()},
         )

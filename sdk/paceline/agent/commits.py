@@ -7,6 +7,8 @@ objects keep that true when attempts overlap or an agent dies between any two st
 2. `.paceline/decisions/<directory>.json`: committed (it holds the whole commit) or abandoned, decided once. A new
    attempt abandons what older ones left undecided *before* it deletes their files, so no late commit can follow.
 3. `<directory>/.paceline.json`: written last. If only this step is lacking, the next attempt does it.
+
+A checkpoint may have a directory of another name; it has a number all the same, and its claim tells the name.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paceline import _contract as c
-from paceline.agent import attempts
+from paceline.agent import attempts, names
 from paceline.agent.errors import FencedError
 from paceline.storage import Storage, StorageError, StorageNotFoundError
 
@@ -41,11 +43,28 @@ class Commit:
     ranks: tuple[int, ...]  # that gave files
     run_id: str = ""
     iteration: int = 0  # number of reports of the run so far
-    path: str = field(default="", compare=False)  # URI; not in the file
+    name: str = ""  # of its directory, where that is not the number's
+    external: Mapping[int, str] = field(default_factory=dict)  # rank -> URI that the user's own function stored to
+    path: str = field(default="", compare=False)  # URI of the directory; not in the file
+
+    @property
+    def directory(self) -> str:
+        """Name below the run directory."""
+        return self.name or directory_name(self.index)
+
+    @property
+    def location(self) -> str:
+        """URI where the files are: the directory, or where the user's function put those of the lowest rank."""
+        return self.external[min(self.external)] if self.external and not self.files else self.path
+
+    @property
+    def lasting_files(self) -> dict[str, Mapping[str, Any]]:
+        """What the files must still be: all but the metadata, which may be changed after the commit."""
+        return {name: about for name, about in self.files.items() if name != c.METADATA_FILE}
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of design.md section 5, and run_id and iteration."""
-        return {
+        """The keys of design.md section 5, run_id and iteration; `directory` and `external` where there are such."""
+        told: dict[str, Any] = {
             "index": self.index,
             "attempt": self.attempt,
             "step": self.step,
@@ -57,6 +76,11 @@ class Commit:
             "run_id": self.run_id,
             "iteration": self.iteration,
         }
+        if self.name:
+            told["directory"] = self.name
+        if self.external:
+            told["external"] = {str(rank): uri for rank, uri in self.external.items()}
+        return told
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any], path: str) -> Commit:
@@ -72,19 +96,24 @@ class Commit:
             ranks=tuple(told.get("ranks") or ()),
             run_id=str(told.get("run_id") or ""),
             iteration=int(told.get("iteration") or 0),
+            name=str(told.get("directory") or ""),
+            external={int(rank): str(uri) for rank, uri in (told.get("external") or {}).items()},
             path=path,
         )
 
     def summary(self) -> dict[str, Any]:
         """As `/status` and the termination message tell it."""
-        return {
-            "path": self.path,
+        told: dict[str, Any] = {
+            "path": self.location,
             "index": self.index,
             "step": self.step,
             "time": self.time,
             "metrics": dict(self.metrics),
             "attempt": self.attempt,
         }
+        if self.external:
+            told["external"] = {str(rank): uri for rank, uri in self.external.items()}
+        return told
 
 
 def directory_name(index: int) -> str:
@@ -103,6 +132,22 @@ def read_commit(storage: Storage, directory: str) -> Commit | None:
         raise StorageError(f"{storage.uri(directory)}/{c.COMMIT_FILE} is not a commit: {e}") from e
 
 
+def read_commits(storage: Storage, run: str) -> list[Commit]:
+    """Every committed checkpoint of a run directory, by number, whatever its directory is called.
+
+    A copy of a checkpoint directory under another name does not count: its commit names the original.
+    """
+    directories = [name for name in storage.directories(run) if name not in (c.STATE_DIR, c.ARTIFACTS_DIR)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        commits = list(pool.map(lambda name: read_commit(storage, f"{run}/{name}"), directories))
+    found = [commit for name, commit in zip(directories, commits, strict=True) if commit and commit.directory == name]
+    return sorted(found, key=lambda commit: commit.index)
+
+
+class NameTakenError(Exception):
+    """The directory that a checkpoint shall have exists already."""
+
+
 class Checkpoints:
     """Checkpoints below one run directory, for the attempt that owns it."""
 
@@ -113,23 +158,34 @@ class Checkpoints:
 
     def recover(self) -> list[Commit]:
         """Settle what earlier attempts left: finish their decided commits, abandon the rest. Returns all, in order."""
-        names = {i: directory_name(i) for i in self._indexes()}
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = dict(zip(names, pool.map(self._read, names.values()), strict=True))
-        settled = (commit or self._settle(index) for index, commit in found.items())
-        return sorted((commit for commit in settled if commit), key=lambda commit: commit.index)
+        found = read_commits(self._storage, self._run)
+        committed = {commit.index for commit in found}
+        settled = (self._settle(index) for index in self._indexes() if index not in committed)
+        return sorted([*found, *(commit for commit in settled if commit)], key=lambda commit: commit.index)
 
     def sweep(self, committed: Iterable[int]) -> list[int]:
         """Delete directories that can no longer be committed. Call it after `recover`, with its indexes."""
         known = set(committed)
         gone = [i for i in self._indexes() if i not in known and self._is_abandoned(i)]
         for index in gone:
-            self._storage.delete_directory(self._at(index))
+            self._clear(index, self._claimed_name(index))
         return gone
 
-    def claim(self, least: int) -> int:
-        """Take the first free number from `least` on for this attempt."""
+    def claim(self, least: int, name: str = "") -> int:
+        """Take the first free number from `least` on for this attempt.
+
+        Args:
+            name: The directory, where it is not to be the number's.
+        Raises:
+            NameTakenError: There is something in the directory of that name.
+        """
+        if name and next(iter(self._storage.files(f"{self._run}/{name}")), None) is not None:
+            raise NameTakenError(
+                f"{self._storage.uri(f'{self._run}/{name}')} is there already: give every checkpoint a name of its own"
+            )
         told = {"runId": self._owner.run_id, "attempt": self._owner.attempt, "token": self._owner.token}
+        if name:
+            told["directory"] = name
         index = max([least, *(i + 1 for i in self._indexes())])
         while not self._storage.create_if_absent(self._state("claims", index), json.dumps(told).encode()):
             index += 1
@@ -143,7 +199,7 @@ class Checkpoints:
             FencedError: A newer attempt has begun, and this one comes too late.
             StorageError: The store failed, or a file is missing or has another size.
         """
-        directory = self._at(commit.index)
+        directory = f"{self._run}/{commit.directory}"
         there = {entry.name: entry.size for entry in self._storage.files(directory)}
         for name, about in commit.files.items():
             if there.get(name) != about["size"]:
@@ -159,26 +215,24 @@ class Checkpoints:
         self._storage.create_if_absent(f"{directory}/{c.COMMIT_FILE}", data)
         return Commit.from_json(commit.to_json(), self._storage.uri(directory))
 
-    def abandon(self, index: int) -> None:
+    def abandon(self, index: int, name: str = "") -> None:
         """Give a claimed number up and delete what was stored under it."""
         self._storage.create_if_absent(self._state("decisions", index), self._abandoned())
-        self._storage.delete_directory(self._at(index))
+        self._clear(index, name)
 
-    def delete(self, index: int) -> None:
+    def delete(self, index: int, name: str = "") -> None:
         """Retention: the checkpoint stops to exist first, then its files go."""
+        directory = f"{self._run}/{name or directory_name(index)}"
         # The decision first: with it, the next attempt would write the commit again.
         self._storage.delete(self._state("decisions", index))
-        self._storage.delete(f"{self._at(index)}/{c.COMMIT_FILE}")
-        self._storage.delete_directory(self._at(index))
+        self._storage.delete(f"{directory}/{c.COMMIT_FILE}")
+        self._storage.delete_directory(directory)
         self._storage.delete(self._state("claims", index))
 
     def _indexes(self) -> list[int]:
-        names = self._storage.directories(self._run)
-        names += [e.name.removesuffix(".json") for e in self._storage.files(f"{self._run}/{c.STATE_DIR}/claims")]
-        return sorted({int(match[1]) for match in map(_DIRECTORY.match, names) if match})
-
-    def _read(self, name: str) -> Commit | None:
-        return read_commit(self._storage, f"{self._run}/{name}")
+        found = self._storage.directories(self._run)
+        found += [e.name.removesuffix(".json") for e in self._storage.files(f"{self._run}/{c.STATE_DIR}/claims")]
+        return sorted({int(match[1]) for match in map(_DIRECTORY.match, found) if match})
 
     def _settle(self, index: int) -> Commit | None:
         if self._storage.create_if_absent(self._state("decisions", index), self._abandoned()):
@@ -186,7 +240,8 @@ class Checkpoints:
         told = json.loads(self._storage.read(self._state("decisions", index)))
         if "abandoned" in told:
             return None
-        directory = self._at(index)
+        commit = Commit.from_json(told, "")
+        directory = f"{self._run}/{commit.directory}"
         self._storage.create_if_absent(f"{directory}/{c.COMMIT_FILE}", json.dumps(told).encode())
         return Commit.from_json(told, self._storage.uri(directory))
 
@@ -196,11 +251,22 @@ class Checkpoints:
         except StorageNotFoundError:
             return False
 
+    def _clear(self, index: int, name: str) -> None:
+        directory = f"{self._run}/{name or directory_name(index)}"
+        # A name, unlike a number, may have been taken again by a later checkpoint, which is committed now.
+        if not name or self._storage.size(f"{directory}/{c.COMMIT_FILE}") is None:
+            self._storage.delete_directory(directory)
+
+    def _claimed_name(self, index: int) -> str:
+        try:
+            told = json.loads(self._storage.read(self._state("claims", index)))
+        except StorageNotFoundError:
+            return ""
+        name = str(told.get("directory") or "")
+        return "" if names.directory_problem(name) else name
+
     def _abandoned(self) -> bytes:
         return json.dumps({"abandoned": True, "attempt": self._owner.attempt, "by": self._owner.token}).encode()
-
-    def _at(self, index: int) -> str:
-        return f"{self._run}/{directory_name(index)}"
 
     def _state(self, kind: str, index: int) -> str:
         return f"{self._run}/{c.STATE_DIR}/{kind}/{directory_name(index)}.json"

@@ -18,6 +18,17 @@ _POD_DIRECTORY = Path("/paceline")
 _DEFAULT_GRACE_S = 30.0
 _DEFAULT_LEAD_START_S = 1800.0
 _DEFAULT_LEAD_LOST_S = 60.0
+_DEFAULT_MAX_PENDING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactSync:
+    """Which files of the working directory are stored when (`spec.artifacts`, `SyncConfig`)."""
+
+    sync: bool = False
+    period_s: float = 300.0
+    timeout_s: float = 1800.0  # of one round of storing
+    on_checkpoint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,9 @@ class AgentConfig:
     experiment_name: str = "local"
     resume_from: str = ""
     retention: Retention = field(default_factory=Retention)
+    max_pending: int = _DEFAULT_MAX_PENDING  # checkpoints of a pod that may wait for the store
+    artifacts: ArtifactSync = field(default_factory=ArtifactSync)
+    storage_filesystem: Path | None = None  # holds a pickled filesystem object, in which the storage path lies
     lead: tuple[str, int] = ("127.0.0.1", c.AGENT_HTTP_PORT)
     grace_s: float = _DEFAULT_GRACE_S
     http_host: str | None = None  # None: every interface, IPv4 and IPv6
@@ -52,6 +66,12 @@ class AgentConfig:
     def is_lead(self) -> bool:
         """Whether this agent gathers and commits for all."""
         return self.node_rank == 0
+
+    @property
+    def work_directory(self) -> Path:
+        """Where the processes run, when that is not the image's working directory."""
+        in_pod = self.directory == _POD_DIRECTORY / "agent"
+        return _POD_DIRECTORY / "work" if in_pod else self.directory / "work"
 
     @property
     def nodes(self) -> int:
@@ -86,6 +106,7 @@ class AgentConfig:
                 f" {c.LOCAL_WORLD_SIZE}={local_world_size}"
             )
         job = environ.get(c.JOB) or "local"
+        checkpoints = _object(environ, c.CHECKPOINTS)
         http_port = _integer(environ, c.AGENT_PORT, c.AGENT_HTTP_PORT, least=0)
         return cls(
             command=tuple(command),
@@ -102,7 +123,10 @@ class AgentConfig:
             storage_path=environ.get(c.STORAGE_PATH, ""),
             experiment_name=environ.get(c.EXPERIMENT_NAME) or job,
             resume_from=environ.get(c.RESUME_FROM, ""),
-            retention=_retention(environ.get(c.CHECKPOINTS, "")),
+            retention=_retention(checkpoints),
+            max_pending=_max_pending(checkpoints),
+            artifacts=_artifacts(_object(environ, c.ARTIFACTS)),
+            storage_filesystem=Path(filesystem) if (filesystem := environ.get(c.STORAGE_FILESYSTEM)) else None,
             lead=_lead(environ, http_port, node_rank),
             grace_s=_seconds(environ, c.GRACE_SECONDS, _DEFAULT_GRACE_S),
             http_host=environ.get(c.AGENT_HOST) or None,
@@ -152,19 +176,47 @@ def _lead(environ: Mapping[str, str], http_port: int, node_rank: int) -> tuple[s
     return host.strip("[]"), int(port)
 
 
-def _retention(text: str) -> Retention:
-    if not text:
-        return Retention()
+def _object(environ: Mapping[str, str], name: str) -> Mapping[str, Any]:
+    text = environ.get(name, "")
     try:
-        given: Any = json.loads(text)
-        if not isinstance(given, dict):
-            raise ValueError("not a JSON object")
-        keep = given.get("keep")
-        if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int)):
-            raise ValueError(f"keep is {keep!r}: must be a whole number")
+        given: Any = json.loads(text or "{}")
+    except ValueError as e:
+        raise InvalidConfigError(f"{name}={text!r}: {e}") from None
+    if not isinstance(given, dict):
+        raise InvalidConfigError(f"{name}={text!r}: not a JSON object")
+    return given
+
+
+def _retention(given: Mapping[str, Any]) -> Retention:
+    keep = given.get("keep")
+    if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int)):
+        raise InvalidConfigError(f"{c.CHECKPOINTS}: keep is {keep!r}: must be a whole number")
+    try:
         return Retention(keep, given.get("scoreAttribute") or None, given.get("scoreOrder") or "max")
     except ValueError as e:
-        raise InvalidConfigError(f"{c.CHECKPOINTS}={text!r}: {e}") from None
+        raise InvalidConfigError(f"{c.CHECKPOINTS}: {e}") from None
+
+
+def _max_pending(given: Mapping[str, Any]) -> int:
+    value = given.get("maxPending", _DEFAULT_MAX_PENDING)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidConfigError(f"{c.CHECKPOINTS}: maxPending is {value!r}: must be a whole number, 1 or more")
+    return value
+
+
+def _artifacts(given: Mapping[str, Any]) -> ArtifactSync:
+    def seconds(key: str, default: float) -> float:
+        value = given.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise InvalidConfigError(f"{c.ARTIFACTS}: {key} is {value!r}: must be a number of seconds above 0")
+        return float(value)
+
+    return ArtifactSync(
+        sync=given.get("sync") is True,
+        period_s=seconds("periodSeconds", ArtifactSync().period_s),
+        timeout_s=seconds("timeoutSeconds", ArtifactSync().timeout_s),
+        on_checkpoint=given.get("onCheckpoint") is True,
+    )
 
 
 def _directory(environ: Mapping[str, str]) -> Path:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paceline import _contract as c
-from paceline.storage import StorageNotFoundError, resolve
+from paceline.agent.commits import read_commit
+from paceline.agent.stores import Stores
+from paceline.storage import StorageNotFoundError
 from paceline.storage.transfer import download_directory
 
 
@@ -23,8 +25,9 @@ class _Copy:
 class SharedCopies:
     """Below `directory`. Used from the event loop only."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stores: Stores) -> None:
         self._directory = directory
+        self._stores = stores
         self._copies: dict[str, _Copy] = {}
 
     async def acquire(self, uri: str) -> Path:
@@ -36,7 +39,7 @@ class SharedCopies:
         copy = self._copies.get(uri)
         if copy is None:
             path = self._directory / uuid.uuid4().hex
-            copy = _Copy(path, asyncio.create_task(asyncio.to_thread(_download, uri, path)))
+            copy = _Copy(path, asyncio.create_task(asyncio.to_thread(self._download, uri, path)))
             self._copies[uri] = copy
         copy.users += 1
         await asyncio.shield(copy.download)
@@ -56,10 +59,17 @@ class SharedCopies:
             else:
                 copy.download.add_done_callback(lambda _: shutil.rmtree(copy.path, ignore_errors=True))
 
-
-def _download(uri: str, path: Path) -> None:
-    storage, directory = resolve(uri)
-    try:
-        download_directory(storage, directory, path, wanted=lambda name: name != c.COMMIT_FILE)
-    except StorageNotFoundError as e:
-        raise StorageNotFoundError(f"no checkpoint at {uri}: {e}") from e
+    def _download(self, uri: str, path: Path) -> None:
+        storage, directory = self._stores.resolve(uri)
+        commit = read_commit(storage, directory)
+        try:
+            download_directory(
+                storage,
+                directory,
+                path,
+                wanted=lambda name: name != c.COMMIT_FILE,
+                # Of a directory that Paceline did not write there is nothing to compare with.
+                expected=commit.lasting_files if commit else None,
+            )
+        except StorageNotFoundError as e:
+            raise StorageNotFoundError(f"no checkpoint at {uri}: {e}") from e

@@ -26,6 +26,10 @@ class StorageFailedError(AgentError):
     reason = c.REASON_STORAGE
 
 
+class CheckpointError(AgentError):
+    """The training code asked for a checkpoint that cannot exist, such as two of one name."""
+
+
 class FencedError(AgentError):
     """A newer attempt, or another run, has taken over the run directory."""
 

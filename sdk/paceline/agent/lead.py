@@ -1,4 +1,4 @@
-"""The lead: gathers what all pods tell, decides rounds, commits checkpoints, keeps the run's files.
+"""The lead: gathers what all pods tell, has checkpoints committed, keeps the run's files.
 
 Its state changes only in the event loop (`exchange`, `reported`); `serve` does the blocking work in threads.
 """
@@ -10,51 +10,28 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from paceline import _contract as c
-from paceline.agent import attempts, log, silence, takeover
-from paceline.agent.beat import Beat, Orders, RankState, Upload
+from paceline.agent import attempts, figures, log, silence, story, takeover
+from paceline.agent.beat import Beat, Orders, RankState
 from paceline.agent.clock import rfc3339
-from paceline.agent.commits import Commit, directory_name
+from paceline.agent.commits import Commit
+from paceline.agent.committing import Committing, rank_names
 from paceline.agent.config import AgentConfig
 from paceline.agent.errors import StorageFailedError
 from paceline.agent.failure import Failure
-from paceline.agent.rounds import Merge, Rounds
+from paceline.agent.reports import Reports
+from paceline.agent.rounds import Rounds
 from paceline.agent.runfiles import RunFiles
-from paceline.agent.status import slowest
-from paceline.policy import retention
-from paceline.storage import StorageError, retry
+from paceline.agent.runsync import RunSync
+from paceline.agent.stores import Stores
 
-T = TypeVar("T")
-
-_PATIENCE_S = 600.0
-_COMMIT_PATIENCE_S = 90.0  # network file systems may show another pod's file a minute late
 _TICK_S = 0.2
-_SYNC_S = 2.0
-_SYNC_BYTES_PER_S = 1_000_000  # larger run files are synced less often
+_WRITE_S = 0.1
 _WAIT_WARNING_S = 30.0
 _SILENT_S = 5.0
-_ROUNDS_KEPT = 10_000
-
-
-@dataclass(slots=True)
-class _Active:
-    """A decided round on its way into the store."""
-
-    merge: Merge
-    index: int
-    stored: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    torn: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Report:
-    metrics: Mapping[str, Any]
-    step: int
-    time: float
-    iteration: int
 
 
 class Lead:
@@ -65,23 +42,19 @@ class Lead:
         self._clock = clock
         self._token = uuid.uuid4().hex
         self._directory: takeover.RunDirectory | None = None  # None: no storage
-        self._commits: list[Commit] = []
         self._resumed: Commit | None = None
-        self._iteration = 0
         self._ready = False
         self._rounds = Rounds(range(config.world_size))
-        self._active: dict[int, _Active] = {}
-        self._settled = -1  # every round up to this one needs nothing more
-        self._done: set[int] = set()  # rounds beyond it that need nothing more either
-        self._reports: dict[int, _Report] = {}  # rank 0's, by round
-        self._last: _Report | None = None
+        self._reports = Reports()
+        self._committing: Committing | None = None  # None: no storage
         self._beats: dict[int, Beat] = {}
         self._heard: dict[int, float] = {}
         self._started = clock()
         self._files = RunFiles(config.directory / "run")
-        self._synced = clock()
-        self._sync_cost_s = 0.0
+        self._sync = RunSync(self._files, None, clock=clock)
         self._waiting_since: tuple[int, float] | None = None
+        self._artifact_owners: dict[str, int] = {}
+        self._artifacts_warned = False
         self._wake = asyncio.Event()
         self.failure: Failure | None = None
 
@@ -93,11 +66,11 @@ class Lead:
         Raises:
             InvalidConfigError, StorageFailedError, FencedError: Told to the user as they are.
         """
-        opened = await asyncio.to_thread(takeover.take_over, self._config, self._token, self._files)
+        stores = Stores(self._config)
+        opened = await asyncio.to_thread(takeover.take_over, self._config, stores, self._token, self._files)
         self._directory = opened.directory
-        self._commits = list(opened.commits)
         self._resumed = opened.resumed
-        self._iteration = opened.iteration
+        self._reports.before = opened.iteration
         self._files.open()
         self._files.params(
             {
@@ -113,17 +86,18 @@ class Lead:
         same_world = self._resumed is not None and self._resumed.world_size == self._config.world_size
         givers = self._resumed.ranks if self._resumed and same_world and self._resumed.ranks else None
         self._rounds = Rounds(range(self._config.world_size), givers)
+        if opened.directory is not None:
+            checkpoints = opened.directory.checkpoints
+            self._committing = Committing(self._config, checkpoints, opened.commits, self._rounds, self._reports)
+        self._sync = RunSync(self._files, opened.directory, clock=self._clock)
         self._started = self._clock()
         self._ready = True
 
     # --- what is told to the lead --------------------------------------------------------------
 
     def reported(self, round_: int, metrics: Mapping[str, Any], step: int, at: float) -> None:
-        """Rank 0 made a report. It is in the local run files when this returns."""
-        self._last = report = _Report(metrics, step, at, self._iteration + round_ + 1)
-        self._reports[round_] = report
-        if len(self._reports) > _ROUNDS_KEPT:
-            del self._reports[next(iter(self._reports))]
+        """Rank 0 made a report. It is in the local run files by the next `flush`."""
+        report = self._reports.add(round_, metrics, step, at)
         self._files.report(metrics, step=step, time=at, attempt=self._config.attempt, iteration=report.iteration)
 
     def exchange(self, beat: Beat) -> Orders:
@@ -138,37 +112,31 @@ class Lead:
             if rank.ended:
                 self._rounds.ended(rank.rank, failed=rank.state == "failed")
         for offer in beat.offers:
-            self._rounds.offered(offer.round, offer.rank, offer.files)
-        for round_, active in self._active.items():
-            active.stored.update(beat.stored.get(round_, {}))
-            active.torn = active.torn or beat.torn.get(round_, "")
+            self._rounds.offered(offer.round, offer.rank, offer.files, name=offer.name, external=offer.external)
+        if self._committing is not None:
+            self._committing.heard(beat)
+        self._note_artifacts(node, beat.artifacts)
         if beat.failure is not None and self.failure is None:
             self.failure = beat.failure
         self._wake.set()
-        return self._orders(node)
+        return self._orders(beat)
 
-    def _orders(self, node: int) -> Orders:
-        size = self._config.local_world_size
-        own = range(node * size, node * size + size)
-        uploads = tuple(
-            Upload(
-                round_,
-                directory_name(active.index),
-                {rank: tuple(n for n, owner in active.merge.owners.items() if owner == rank) for rank in own},
-            )
-            for round_, active in self._active.items()
-        )
+    def _orders(self, beat: Beat) -> Orders:
+        size, committing = self._config.local_world_size, self._committing
+        own = range(beat.node_rank * size, (beat.node_rank + 1) * size)
         return Orders(
             ready=True,
             marker=attempts.name(self._directory.entry.sequence) if self._directory else "",
             token=self._token,
             resumed=self._resumed.summary() if self._resumed else None,
-            iteration=self._iteration,
-            uploads=uploads,
-            settled=self._settled,
+            iteration=self._reports.before,
+            uploads=committing.uploads(own) if committing else (),
+            settled=committing.settled if committing else -1,
             no_checkpoints=self._no_checkpoints(),
             stop=self.failure,
-            goodbye=self._beats[node].done,
+            goodbye=beat.done,
+            reached=self._rounds.reached,
+            outcomes=committing.outcomes(beat.waiting) if committing else {},
         )
 
     def _no_checkpoints(self) -> str:
@@ -182,6 +150,16 @@ class Lead:
             " pod 0 wrote there. Mount one volume in every pod (spec.storage.volume), or use a store such as s3://"
         )
 
+    def _note_artifacts(self, node: int, names: tuple[str, ...]) -> None:
+        for name in names:
+            other = self._artifact_owners.setdefault(name, node)
+            if other != node and not self._artifacts_warned:
+                self._artifacts_warned = True
+                log.say(
+                    f"warning: pods {other} and {node} both wrote the artifact {name}; the one that was stored last"
+                    " stays. Put the rank into the names of files in the working directory"
+                )
+
     # --- work ----------------------------------------------------------------------------------
 
     async def serve(self) -> None:
@@ -190,21 +168,33 @@ class Lead:
         Raises:
             StorageFailedError, FencedError: The attempt cannot go on.
         """
+        writer = asyncio.create_task(self._write_reports())
+        try:
+            while not writer.done():
+                try:
+                    await asyncio.wait_for(self._wake.wait(), _TICK_S)
+                except asyncio.TimeoutError:
+                    pass
+                self._wake.clear()
+                await self._advance()
+                self._look_for_silence()
+                if self._sync.due:
+                    await self._sync.now()
+            writer.result()
+        finally:
+            writer.cancel()
+
+    async def _write_reports(self) -> None:
+        """Some at a time, so that the processes' messages have their turn between."""
         while True:
-            try:
-                await asyncio.wait_for(self._wake.wait(), _TICK_S)
-            except asyncio.TimeoutError:
-                pass
-            self._wake.clear()
-            await self._commit_ready()
-            self._look_for_silence()
-            if self._sync_due():
-                await self.sync()
+            # Without a pause while there is a backlog, but never before the sockets were looked at.
+            pause_s = 0 if self._files.write_some() else _WRITE_S
+            await asyncio.sleep(pause_s)
 
     @property
     def idle(self) -> bool:
         """No round is undecided or on its way."""
-        return not self._rounds.pending and not self._active
+        return not self._rounds.pending and (self._committing is None or self._committing.idle)
 
     def others_done(self, *, stopped: bool) -> bool:
         """Whether every other pod has said that it is done; of a stopped attempt, silent pods are not waited for."""
@@ -218,15 +208,7 @@ class Lead:
 
     async def sync(self) -> None:
         """Bring the run files into the store as they are now."""
-        self._files.flush()
-        directory = self._directory
-        if directory is None or not self._files.changed:
-            return
-        self._files.changed = False
-        begun = self._clock()
-        await self._store("run files", lambda: self._files.sync(directory.storage, directory.path))
-        self._synced = self._clock()
-        self._sync_cost_s = self._synced - begun
+        await self._sync.now()
 
     async def write_error(self, failure: Failure | None) -> None:
         """Leave `.paceline/error.json`, or remove an earlier attempt's."""
@@ -243,90 +225,14 @@ class Lead:
         """Close the local files."""
         self._files.close()
 
-    async def _commit_ready(self) -> None:
-        while (merge := self._rounds.decide()) is not None:
-            await self._open_round(merge)
-        while self._active:
-            round_, active = next(iter(self._active.items()))
-            if active.torn:
-                log.say(f"checkpoint of report {round_} is dropped: {active.torn}")
-                await self._abandon(round_, active.index)
-            elif active.merge.owners.keys() <= active.stored.keys():
-                await self._commit(round_, active)
-            else:
-                return
-
-    async def _open_round(self, merge: Merge) -> None:
-        if refused := self._no_checkpoints():
+    async def _advance(self) -> None:
+        if self._committing is None:
+            return
+        if self._rounds.pending and (refused := self._no_checkpoints()):
             # The processes of this pod had reported before the other pod found out.
             raise StorageFailedError(refused)
-        assert self._directory is not None
-        if merge.missing:
-            log.say(
-                f"checkpoint of report {merge.round} is dropped: rank {_names(merge.missing)} ended before giving"
-                " its files"
-            )
-            self._settle(merge.round)
-            return
-        for name in merge.conflicts:
-            log.say(
-                f"warning: several ranks gave {name} with different sizes; rank {merge.owners[name]}'s is kept. Give"
-                " files of different content different names, such as one with the rank in it"
-            )
-        checkpoints = self._directory.checkpoints
-        least = self._commits[-1].index + 1 if self._commits else 0
-        least = max([least, *(active.index + 1 for active in self._active.values())])
-        index = await self._store("claim of a checkpoint", lambda: checkpoints.claim(least))
-        self._active[merge.round] = _Active(merge, index)
-
-    async def _commit(self, round_: int, active: _Active) -> None:
-        assert self._directory is not None
-        report = self._reports.get(round_)
-        commit = Commit(
-            index=active.index,
-            attempt=self._config.attempt,
-            step=report.step if report else None,
-            time=rfc3339(time.time()),
-            metrics=report.metrics if report else {},
-            world_size=self._config.world_size,
-            files={name: active.stored[name] for name in active.merge.owners},
-            ranks=active.merge.ranks,
-            run_id=self._config.run_id,
-            iteration=report.iteration if report else self._iteration + round_ + 1,
-        )
-        checkpoints = self._directory.checkpoints
-        done = await self._store("commit", lambda: checkpoints.commit(commit), patience_s=_COMMIT_PATIENCE_S)
-        del self._active[round_]
-        self._settle(round_)
-        self._commits.append(done)
-        log.say(f"checkpoint {done.index} committed (step {done.step}): {done.path}")
-        for index in retention.superfluous(_candidates(self._commits), self._config.retention):
-            await self._store("retention", lambda index=index: checkpoints.delete(index))  # type: ignore[misc]
-            self._commits = [kept for kept in self._commits if kept.index != index]
-        await self.sync()
-
-    async def _abandon(self, round_: int, index: int) -> None:
-        assert self._directory is not None
-        checkpoints = self._directory.checkpoints
-        await self._store("clean-up", lambda: checkpoints.abandon(index))
-        del self._active[round_]
-        self._settle(round_)
-
-    def _settle(self, round_: int) -> None:
-        self._done.add(round_)
-        settled = {n for n in self._done if all(n < active for active in self._active)}
-        self._settled = max({self._settled} | settled)
-        self._done -= settled
-        for done in [n for n in self._reports if n <= self._settled]:
-            del self._reports[done]
-
-    async def _store(self, what: str, action: Callable[[], T], *, patience_s: float = _PATIENCE_S) -> T:
-        try:
-            return await asyncio.to_thread(
-                lambda: retry.call(action, patience_s=patience_s, on_retry=log.retrying(what))
-            )
-        except StorageError as e:
-            raise StorageFailedError(str(e)) from e
+        if await self._committing.advance():
+            await self._sync.after_commit()
 
     def _look_for_silence(self) -> None:
         """Warn of ranks that do not report, and give up on pods that are gone."""
@@ -338,7 +244,7 @@ class Lead:
             self._waiting_since = waiting[0], now
         elif now - self._waiting_since[1] > _WAIT_WARNING_S:
             log.say(
-                f"warning: a checkpoint waits for report {waiting[0]} of rank {_names(waiting[1])}: call"
+                f"warning: a checkpoint waits for report {waiting[0]} of rank {rank_names(waiting[1])}: call"
                 " paceline.train.report() on every rank, with or without a checkpoint"
             )
             self._waiting_since = waiting[0], now + 10 * _WAIT_WARNING_S
@@ -354,13 +260,6 @@ class Lead:
             )
             self.failure = replace(lost, time=rfc3339(time.time())) if lost else None
 
-    def _sync_due(self) -> bool:
-        if not self._files.changed:
-            return False
-        self._files.flush()
-        period = max(_SYNC_S, self._files.size_bytes / _SYNC_BYTES_PER_S, 20 * self._sync_cost_s)
-        return self._clock() - self._synced >= period
-
     # --- what the lead tells -------------------------------------------------------------------
 
     @property
@@ -375,27 +274,11 @@ class Lead:
 
     def story(self) -> dict[str, Any]:
         """progress, checkpoint, bestCheckpoint and resumedFrom of `/status`."""
-        told: dict[str, Any] = {}
-        if self._last is not None:
-            told["progress"] = {
-                "step": self._last.step,
-                "metrics": dict(self._last.metrics),
-                "time": rfc3339(self._last.time),
-                "slowestRank": slowest(self.ranks()),
-            }
-        if self._commits:
-            told["checkpoint"] = self._commits[-1].summary()
-        best = retention.best(_candidates(self._commits), self._config.retention)
-        told["bestCheckpoint"] = next((commit.summary() for commit in self._commits if commit.index == best), {})
-        if self._resumed is not None:
-            told["resumedFrom"] = {key: self._resumed.summary()[key] for key in ("path", "index", "step")}
-        return told
+        commits = self._committing.commits if self._committing else []
+        return story.tell(self._reports.last, self.ranks(), commits, self._resumed, self._config.retention)
 
-
-def _candidates(commits: list[Commit]) -> list[retention.Candidate]:
-    return [retention.Candidate(commit.index, commit.metrics) for commit in commits]
-
-
-def _names(ranks: tuple[int, ...]) -> str:
-    shown = ", ".join(map(str, ranks[:8]))
-    return shown + (f" and {len(ranks) - 8} more" if len(ranks) > 8 else "")
+    def uploads(self) -> dict[str, float]:
+        """`uploads` of `/status`: of the whole attempt."""
+        settled = self._committing.settled if self._committing else -1
+        rounds = (offer.round for beat in self._beats.values() for offer in beat.offers if offer.round > settled)
+        return figures.uploads(rounds, (beat.figures for beat in self._beats.values()))

@@ -32,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     async def live() -> int:
         return await Agent(config).run()
 
-    return asyncio.run(live())
+    # Not asyncio.run: that waits for threads, also for one that hangs in a dead store.
+    return asyncio.new_event_loop().run_until_complete(live())
 
 
 def run() -> None:

@@ -1,27 +1,30 @@
-"""One pod's part: takes reports from its processes, stores their files, and keeps in touch with the lead."""
+"""One pod's part: takes reports from its processes, has their files stored, and keeps in touch with the lead."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from paceline.agent import log, staging
-from paceline.agent.beat import Beat, Offer, Orders, RankState, Upload
+from paceline.agent import figures, names, sharing, staging
+from paceline.agent.artifacts import Artifacts
+from paceline.agent.beat import Beat, Orders, RankState
 from paceline.agent.channel import Connection
 from paceline.agent.config import AgentConfig
 from paceline.agent.copies import SharedCopies
-from paceline.agent.errors import AgentError, LeadLostError, StorageFailedError
+from paceline.agent.errors import AgentError, LeadLostError
 from paceline.agent.failure import Failure
 from paceline.agent.link import Link, LinkDownError
-from paceline.storage import Storage, StorageError, StorageNotFoundError, checksum, resolve, retry, transfer
+from paceline.agent.pending import Pending
+from paceline.agent.requests import Requests
+from paceline.agent.stores import Stores
+from paceline.agent.uploads import Uploads
+from paceline.storage.transfer import Progress
 
 _BUSY_BEAT_S = 0.1  # while files are on their way, and before the start
 _CALM_BEAT_S = 0.5
-_START_PATIENCE_S = 30.0
 
 Reported = Callable[[int, Mapping[str, Any], int, float], None]
 
@@ -40,16 +43,17 @@ class Node:
         self._link = link
         self._reported = reported
         self._changed = changed
+        self._stores = Stores(config)
+        self._progress = Progress()
+        self._rate = figures.Rate()
         self.staging = config.directory / "staging"
         self.ranks = {rank: RankState(rank) for rank in config.ranks}
         self.exceptions: dict[int, Mapping[str, Any]] = {}
-        self._staged: dict[tuple[int, int], staging.Staged] = {}  # (round, rank)
-        self._stored: dict[int, dict[str, Mapping[str, Any]]] = {}
-        self._torn: dict[int, str] = {}
-        self._uploads: dict[int, asyncio.Task[None]] = {}
-        self._pool = ThreadPoolExecutor(transfer.FILES_AT_ONCE, thread_name_prefix="paceline-store")
-        self._copies = SharedCopies(config.directory / "copies")
-        self._background: set[asyncio.Task[None]] = set()
+        self._pending = Pending(config.max_pending, ask_lead=self.wake)
+        self._uploads = Uploads(self._stores, progress=self._progress, advanced=self.wake, failed=self._fail)
+        copies = SharedCopies(config.directory / "copies", self._stores)
+        self._requests = Requests(self._stores, copies, self._pending)
+        self.artifacts = Artifacts(config, self._stores)
         self._orders = Orders()
         self._shares_storage: bool | None = None
         self._wake = asyncio.Event()
@@ -71,12 +75,12 @@ class Node:
                 self._report(rank, connection, message)
             case "exception":
                 self.exceptions[rank] = message
-            case "fetch":
-                self._spawn(self._fetch(connection, str(message["uri"])))
-            case "read" | "write":
-                self._spawn(self._small_file(connection, message))
             case "hello":
                 pass
+            case _:
+                # The same on every rank that reports equally often, and never twice in a run.
+                name = f"attempt={self._config.attempt}_report={self.ranks[rank].reports:06d}"
+                self._requests.received(connection, message, refused=self._orders.no_checkpoints, report_name=name)
 
     def _report(self, rank: int, connection: Connection, message: Mapping[str, Any]) -> None:
         state = self.ranks[rank]
@@ -85,55 +89,35 @@ class Node:
         step = _step(metrics)
         if step is None:
             step = self._orders.iteration + state.reports + 1
-        refused = self._take_files(rank, state.reports, message["c"]) if "c" in message else ""
+        gives = "c" in message or "x" in message
+        refused = self._take_files(rank, state.reports, message) if gives else ""
         if not refused:
             self.ranks[rank] = replace(state, reports=state.reports + 1, step=step, time=at)
             if rank == 0:
                 self._reported(state.reports, metrics, step, at)
-        if "c" in message:
-            connection.reply({"error": refused} if refused else {"ok": True})
+        if gives:
+            connection.reply({"error": refused} if refused else {"round": state.reports})
             self._wake.set()
 
-    def _take_files(self, rank: int, round_: int, directory: str) -> str:
+    def _take_files(self, rank: int, round_: int, message: Mapping[str, Any]) -> str:
+        name = str(message.get("n") or "")
+        if problem := name and names.directory_problem(name):
+            return problem
         try:
-            staged = staging.take(self.staging, directory)
+            if "c" in message:
+                staged = staging.take(self.staging, message["c"], name=name)
+            else:
+                staged = staging.Staged(None, name=name, external=str(message["x"]))
         except (ValueError, OSError) as e:
             return f"the checkpoint's files could not be taken over: {e}"
-        if self._orders.no_checkpoints:
+        refused = self._orders.no_checkpoints
+        if not refused and name and self._pending.named(name) - {round_}:
+            refused = f"checkpoint_dir_name={name!r} was given to an earlier checkpoint: take another name"
+        if refused:
             staged.remove()
-            return self._orders.no_checkpoints
-        self._staged[round_, rank] = staged
+            return refused
+        self._pending.add(round_, rank, staged)
         return ""
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _fetch(self, connection: Connection, uri: str) -> None:
-        # Released when the process closes this connection, or dies.
-        connection.on_close.append(lambda: self._copies.release(uri))
-        try:
-            connection.reply({"path": str(await self._copies.acquire(uri))})
-        except StorageError as e:
-            connection.reply({"error": str(e)})
-
-    async def _small_file(self, connection: Connection, message: Mapping[str, Any]) -> None:
-        def work() -> str | None:
-            storage, path = resolve(str(message["uri"]))
-            path = f"{path}/{message['name']}"
-            if message["t"] == "write":
-                storage.write(path, str(message["text"]).encode())
-                return None
-            try:
-                return storage.read(path).decode()
-            except StorageNotFoundError:
-                return None
-
-        try:
-            connection.reply({"text": await asyncio.to_thread(work)})
-        except (StorageError, ValueError) as e:
-            connection.reply({"error": str(e)})
 
     # --- the lead ------------------------------------------------------------------------------
 
@@ -149,27 +133,47 @@ class Node:
                     return
             else:
                 self._last_seen = time.monotonic()
+                self.artifacts.told(sent.artifacts)
                 await self._follow(orders)
                 if orders.goodbye and sent.done:
                     return
-            busy = not self._orders.ready or bool(self._staged) or self.done
+            busy = not self._orders.ready or len(self._pending) or self.done
             await self._nap(_BUSY_BEAT_S if busy else _CALM_BEAT_S)
 
     def beat(self) -> Beat:
         """This pod's state now."""
-        offers = (Offer(round_, rank, staged.sizes) for (round_, rank), staged in sorted(self._staged.items()))
         return Beat(
             run_id=self._config.run_id,
             attempt=self._config.attempt,
             node_rank=self._config.node_rank,
             ranks=tuple(self.ranks.values()),
-            offers=tuple(offers),
-            stored={round_: dict(files) for round_, files in self._stored.items()},
-            torn=dict(self._torn),
+            offers=self._pending.offers(),
+            stored=self._uploads.stored,
+            torn=self._uploads.torn,
             shares_storage=self._shares_storage,
             failure=self.failure,
             done=self.done,
+            waiting=self._pending.waiting,
+            figures=self.figures(),
+            artifacts=self.artifacts.to_tell(),
         )
+
+    def figures(self) -> dict[str, float]:
+        """Of this pod's transfers."""
+        return {
+            figures.PENDING_BYTES: self._pending.size_bytes,
+            figures.WAIT_SECONDS: self._pending.held_s,
+            figures.BYTES_PER_SECOND: self._rate.note(self._progress.bytes_done),
+            figures.STORED_BYTES: self._progress.bytes_done,
+            figures.RETRIES: self._progress.retries,
+            figures.ARTIFACTS_STORED: self.artifacts.stored,
+            figures.ARTIFACTS_FAILED: self.artifacts.failed,
+        }
+
+    @property
+    def pending_rounds(self) -> set[int]:
+        """Reports of this pod whose checkpoints are not settled."""
+        return self._pending.rounds
 
     def wake(self) -> None:
         """Beat now."""
@@ -188,13 +192,13 @@ class Node:
     @property
     def idle(self) -> bool:
         """Nothing that was reported waits here."""
-        return not self._staged and not self._uploads
+        return not len(self._pending) and self._uploads.idle
 
     def close(self) -> None:
         """Stop uploads that still run."""
-        for task in [*self._uploads.values(), *self._background]:
-            task.cancel()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._uploads.close()
+        self._requests.close()
+        self.artifacts.close()
 
     async def _nap(self, seconds: float) -> None:
         try:
@@ -220,106 +224,23 @@ class Node:
         self._orders = orders
         if orders.ready and orders.marker and not self._marker_read:
             try:
-                self._shares_storage = await asyncio.to_thread(self._read_marker, orders)
+                self._shares_storage = await asyncio.to_thread(sharing.sees_marker, self._config, self._stores, orders)
                 self._marker_read = True
             except AgentError as e:
                 self._fail(e)
-        for key in [key for key in self._staged if key[0] <= orders.settled]:
-            self._staged.pop(key).remove()
-            self._stored.pop(key[0], None)
-            self._torn.pop(key[0], None)
+        if self._pending.take_note(orders):
+            self.artifacts.checkpoint_settled()
         for upload in orders.uploads:
-            if upload.round not in self._uploads and any(key[0] == upload.round for key in self._staged):
-                self._uploads[upload.round] = asyncio.create_task(self._upload(upload))
-        for round_ in [r for r, task in self._uploads.items() if task.done() and r <= orders.settled]:
-            del self._uploads[round_]
+            self._uploads.begin(upload, self._pending.of(upload.round))
+        self._uploads.settle(orders.settled)
         if was != (self.ready, orders.stop, self.idle):
             self._changed()
 
     def _fail(self, error: AgentError) -> None:
         if self.fatal is None:
             self.fatal = error
+        self._pending.fail(str(error))
         self._changed()
-
-    def _open_storage(self) -> tuple[Storage, str]:
-        storage, base = resolve(self._config.storage_path)
-        return storage, base.rstrip("/")
-
-    def _read_marker(self, orders: Orders) -> bool:
-        """Whether this pod sees what the lead wrote."""
-        if self._config.is_lead:
-            return True
-        try:
-            storage, base = self._open_storage()
-            run = f"{base}/{self._config.experiment_name}"
-
-            def look() -> bool:
-                try:
-                    seen = orders.token.encode() in storage.read(f"{run}/{orders.marker}")
-                except StorageNotFoundError:
-                    return False
-                if seen:
-                    storage.check(run)
-                return seen
-
-            shared = retry.call(look, patience_s=_START_PATIENCE_S, on_retry=log.retrying("storage"))
-        except StorageError as e:
-            raise StorageFailedError(f"pod {self._config.node_rank}: {e}") from e
-        if not shared and storage.scheme != "file":
-            raise StorageFailedError(
-                f"pod {self._config.node_rank} does not see what pod 0 wrote to {storage.uri(run)}: is it the same"
-                " endpoint and bucket in every pod?"
-            )
-        if not shared:
-            log.say(f"warning: {run} is not shared with pod 0; checkpoints cannot be stored")
-        return shared
-
-    # --- uploads -------------------------------------------------------------------------------
-
-    async def _upload(self, upload: Upload) -> None:
-        """Store this pod's part of one round."""
-        loop = asyncio.get_running_loop()
-        storage, base = self._open_storage()
-        target = f"{base}/{self._config.experiment_name}/{upload.directory}"
-        stored = self._stored.setdefault(upload.round, {})
-
-        async def one(staged: staging.Staged, name: str) -> None:
-            about = await loop.run_in_executor(self._pool, _store, storage, staged, name, f"{target}/{name}")
-            if about is None:
-                self._torn[upload.round] = (
-                    f"{name} was written again while it was being stored. Give every report its own directory"
-                    " (tempfile.TemporaryDirectory)"
-                )
-            else:
-                stored[name] = about
-
-        work = [
-            one(self._staged[upload.round, rank], name)
-            for rank, names in upload.files.items()
-            for name in names
-            if (upload.round, rank) in self._staged
-        ]
-        try:
-            await asyncio.gather(*work)
-        except StorageError as e:
-            self._fail(StorageFailedError(str(e)))
-        except OSError as e:
-            self._fail(StorageFailedError(f"cannot read a file of {upload.directory} in {self.staging}: {e}"))
-        self._wake.set()
-
-
-def _store(storage: Storage, staged: staging.Staged, name: str, path: str) -> dict[str, Any] | None:
-    """Upload one file; None when it is not what was reported."""
-    local = str(staged.directory / name)
-    if staged.changed(name):
-        return None
-    sums = checksum.of_file(local)
-    retry.call(
-        lambda: storage.put_file(local, path),
-        patience_s=transfer.PATIENCE_S,
-        on_retry=log.retrying("upload"),
-    )
-    return None if staged.changed(name) else {"size": staged.files[name][0], **sums}
 
 
 def _step(metrics: Mapping[str, Any]) -> int | None:

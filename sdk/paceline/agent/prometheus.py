@@ -6,24 +6,31 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from paceline.agent import figures
 from paceline.agent.web import Answer
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.metrics_core import Metric
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(status: Mapping[str, Any]) -> Answer:
-    """The answer to `GET /metrics`; 501 where prometheus-client is not installed."""
+def render(status: Mapping[str, Any], pod: Mapping[str, float]) -> Answer:
+    """The answer to `GET /metrics`; 501 where prometheus-client is not installed.
+
+    Args:
+        pod: Figures of this pod alone, so that a sum over all pods counts nothing twice.
+    """
     try:
         from prometheus_client import CollectorRegistry, generate_latest
     except ImportError:
         return Answer(b"install prometheus-client for metrics: pip install paceline\n", 501, _CONTENT_TYPE)
 
     class _Collector:
-        def collect(self) -> Iterator[GaugeMetricFamily]:
+        def collect(self) -> Iterator[Metric]:
             yield from _families(status)
+            yield from _transfers(status, pod)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector())
@@ -66,6 +73,34 @@ def _families(status: Mapping[str, Any]) -> Iterator[GaugeMetricFamily]:
         if isinstance(value, int | float):
             metrics.add_metric([*job, str(name)], value)
     yield metrics
+
+
+def _transfers(status: Mapping[str, Any], pod: Mapping[str, float]) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    labels = ["job_name", "attempt", "node_rank"]
+    values = [str(status["job"]), str(status["attempt"]), str(status["nodeRank"])]
+    gauges = (
+        (figures.PENDING_BYTES, "pending_bytes", "Bytes of checkpoints of this pod that wait for the store."),
+        (figures.BYTES_PER_SECOND, "stored_bytes_per_second", "Speed of this pod's uploads in the last 10 s."),
+    )
+    counters = (
+        (figures.WAIT_SECONDS, "report_wait_seconds", "Seconds that report() was held by checkpoints that wait."),
+        (figures.STORED_BYTES, "stored_bytes", "Bytes of checkpoints that this pod has stored."),
+        (figures.RETRIES, "storage_retries", "Uploads of checkpoints that were tried again."),
+        (figures.ARTIFACTS_STORED, "artifacts_stored", "Artifact files stored."),
+        (figures.ARTIFACTS_FAILED, "artifacts_failed", "Times that an artifact file could not be stored."),
+    )
+    for families, kind in ((gauges, GaugeMetricFamily), (counters, CounterMetricFamily)):
+        for key, name, help_ in families:
+            family = kind(f"paceline_agent_{name}", help_, labels=labels)
+            family.add_metric(values, pod.get(key, 0))
+            yield family
+    pending = GaugeMetricFamily(
+        "paceline_agent_pending_checkpoints", "Checkpoints that wait for the store.", labels=labels
+    )
+    pending.add_metric(values, (status.get("uploads") or {}).get("pendingCheckpoints", 0))
+    yield pending
 
 
 def _epoch(time: str | None) -> float | None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from paceline import _contract as c
 from paceline.agent.commits import Commit, read_commit
 from paceline.agent.errors import InvalidConfigError
-from paceline.storage import StorageNotFoundError, resolve
+from paceline.agent.stores import Stores
+from paceline.storage import StorageNotFoundError
 
 
 def own(commits: Sequence[Commit], resume_from: str, run_id: str) -> list[Commit]:
@@ -20,14 +21,14 @@ def own(commits: Sequence[Commit], resume_from: str, run_id: str) -> list[Commit
     return [commit for commit in commits if not resume_from or commit.run_id == run_id]
 
 
-def given(resume_from: str) -> Commit:
+def given(resume_from: str, stores: Stores) -> Commit:
     """The checkpoint that a URI names; blocks on its store.
 
     Raises:
         InvalidConfigError: There is no complete checkpoint.
         StorageError: The store failed.
     """
-    storage, path = resolve(resume_from)
+    storage, path = stores.resolve(resume_from)
     try:
         commit = read_commit(storage, path)
     except StorageNotFoundError:

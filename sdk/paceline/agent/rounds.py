@@ -7,7 +7,7 @@ every rank has made its n-th report or has ended. Pure: the lead feeds it from t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,16 @@ class Merge:
     ranks: tuple[int, ...]  # ranks that gave files
     conflicts: tuple[str, ...] = ()  # files that several ranks gave with different sizes
     missing: tuple[int, ...] = ()  # ranks whose files are lacking: such a round is never committed
+    name: str = ""  # directory that the ranks asked for; empty: the next number
+    names: Mapping[int, str] = field(default_factory=dict)  # rank -> name, where they disagree: never committed
+    external: Mapping[int, str] = field(default_factory=dict)  # rank -> where its own function stored its files
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    files: Mapping[str, int]
+    name: str
+    external: str
 
 
 class Rounds:
@@ -33,7 +43,7 @@ class Rounds:
         """
         self._reports = dict.fromkeys(ranks, 0)
         self._ended: dict[int, bool] = {}  # rank -> whether it failed
-        self._offers: dict[int, dict[int, Mapping[str, int]]] = {}
+        self._offers: dict[int, dict[int, _Offer]] = {}
         self._givers = None if givers is None else frozenset(givers)
         self._decided = -1
 
@@ -45,10 +55,16 @@ class Rounds:
         """`rank` will not report again."""
         self._ended[rank] = failed
 
-    def offered(self, round_: int, rank: int, files: Mapping[str, int]) -> None:
+    def offered(self, round_: int, rank: int, files: Mapping[str, int], *, name: str = "", external: str = "") -> None:
         """`rank` gave these files (name -> bytes) with its report `round_`. Repeating it changes nothing."""
         if round_ > self._decided:
-            self._offers.setdefault(round_, {})[rank] = files
+            self._offers.setdefault(round_, {})[rank] = _Offer(files, name, external)
+
+    @property
+    def reached(self) -> int:
+        """Rounds below this one have been reached by every rank that still reports; they need no rank any more."""
+        left = [n for rank, n in self._reports.items() if rank not in self._ended]
+        return min(left) if left else max(self._reports.values(), default=0)
 
     @property
     def pending(self) -> bool:
@@ -74,19 +90,31 @@ class Rounds:
             self._givers = frozenset(merge.ranks)
         return merge
 
-    def _merge(self, round_: int, offers: Mapping[int, Mapping[str, int]]) -> Merge:
+    def _merge(self, round_: int, offers: Mapping[int, _Offer]) -> Merge:
         owners: dict[str, int] = {}
         sizes: dict[str, int] = {}
         conflicts: set[str] = set()
         for rank in sorted(offers):
-            for name, size in offers[rank].items():
+            for name, size in offers[rank].files.items():
                 if owners.setdefault(name, rank) == rank:
                     sizes[name] = size
                 elif sizes[name] != size:
                     conflicts.add(name)
         silent = [r for r, n in sorted(self._reports.items()) if n <= round_]
         missing = tuple(r for r in silent if self._is_needed(r))
-        return Merge(round_, owners, sizes, tuple(sorted(offers)), tuple(sorted(conflicts)), missing)
+        names = {rank: offer.name for rank, offer in sorted(offers.items())}
+        agreed = len(set(names.values())) == 1
+        return Merge(
+            round_,
+            owners,
+            sizes,
+            tuple(sorted(offers)),
+            tuple(sorted(conflicts)),
+            missing,
+            name=next(iter(names.values())) if agreed else "",
+            names={} if agreed else names,
+            external={rank: offer.external for rank, offer in sorted(offers.items()) if offer.external},
+        )
 
     def _is_needed(self, rank: int) -> bool:
         """Would a checkpoint without this ended rank lack files? Who gave last time gives again; when nothing is

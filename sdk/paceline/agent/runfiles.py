@@ -1,24 +1,46 @@
-"""`result.json`, `progress.csv` and `params.json` of a run, written locally and synced to storage by the lead.
+"""`result.json`, `progress.csv`, `params.json` and TensorBoard's events of a run, written here and synced by the lead.
 
 A restart fetches the earlier files and goes on: every line stays, and tells by `attempt` which attempt made it (lines
-after the checkpoint that was resumed from appear twice, once for each attempt).
+after the checkpoint that was resumed from appear twice, once for each attempt). Of the events each attempt has a file
+of its own, as TensorBoard expects it.
+
+Reports come in bursts, faster than lines can be formatted. They are taken down at once and written by `flush`, some at
+a time, so that a process that reports in a tight loop is not held.
 """
 
 from __future__ import annotations
 
-import csv
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from paceline import _contract as c
 from paceline._metrics import json_safe
+from paceline.agent import log, tfevents
 from paceline.agent.clock import rfc3339_ms
-from paceline.storage import Storage, StorageNotFoundError
+from paceline.agent.progresscsv import ProgressCsv
+from paceline.storage import Storage, StorageNotFoundError, transfer
 
 _OWN_KEYS = ("step", "time", "attempt", "iteration")
+_AT_ONCE = 200  # takes some ms; meanwhile what processes send waits in the kernel
+_BACKLOG = 20_000  # more are written at once, which holds the processes: memory is bounded
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    metrics: Mapping[str, Any]
+    step: int
+    time: float
+    attempt: int
+    iteration: int
 
 
 class RunFiles:
@@ -26,9 +48,12 @@ class RunFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._result: TextIO | None = None
-        self._progress: TextIO | None = None
-        self._columns: list[str] = []
+        self._backlog: deque[_Line] = deque()
+        self._result: BinaryIO | None = None
+        self._events: BinaryIO | None = None
+        self._progress = ProgressCsv(directory / c.PROGRESS_FILE)
+        self._events_name = ""
+        self._warned = False
         self.changed = False  # since the last sync
 
     def fetch(self, storage: Storage, run: str) -> None:
@@ -36,21 +61,25 @@ class RunFiles:
         self._directory.mkdir(parents=True, exist_ok=True)
         for name in (c.RESULT_FILE, c.PROGRESS_FILE):
             try:
-                storage.get_file(f"{run}/{name}", str(self._directory / name))
+                transfer.get_file(storage, f"{run}/{name}", self._directory / name)
             except StorageNotFoundError:  # noqa: PERF203
                 continue
 
-    def open(self) -> None:
-        """Open for appending, after `fetch`."""
+    def open(self, *, now: float | None = None) -> None:
+        """Open for appending, after `fetch`.
+
+        Args:
+            now: Seconds since the epoch, for the name of the event file.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
-        _drop_partial_line(self._directory / c.RESULT_FILE)
-        _drop_partial_line(self._directory / c.PROGRESS_FILE)
-        self._result = (self._directory / c.RESULT_FILE).open("a", encoding="utf-8")
-        path = self._directory / c.PROGRESS_FILE
-        if path.exists() and path.stat().st_size:
-            with path.open(encoding="utf-8", newline="") as f:
-                self._columns = next(csv.reader(f), [])
-        self._progress = path.open("a", encoding="utf-8", newline="")
+        began = time.time() if now is None else now
+        for name in (c.RESULT_FILE, c.PROGRESS_FILE):
+            _drop_partial_line(self._directory / name)
+        self._result = (self._directory / c.RESULT_FILE).open("ab", buffering=0)
+        self._progress.open()
+        self._events_name = tfevents.file_name(began, socket.gethostname())
+        self._events = (self._directory / self._events_name).open("ab", buffering=0)
+        self._events.write(tfevents.header(began))
 
     def params(self, told: Mapping[str, Any]) -> None:
         """Write `params.json`."""
@@ -59,78 +88,122 @@ class RunFiles:
         self.changed = True
 
     def report(self, metrics: Mapping[str, Any], *, step: int, time: float, attempt: int, iteration: int) -> None:
-        """Append one report. A metric keeps its name; an own key that it hides is written with `_` in front."""
-        own = {"step": step, "time": rfc3339_ms(time), "attempt": attempt, "iteration": iteration}
-        line = {**metrics, **{f"_{key}" if key in metrics else key: own[key] for key in _OWN_KEYS}}
-        if metrics.get("step") == step:
-            del line["_step"]
-        assert self._result is not None, "open() comes first"
-        self._result.write(json.dumps(line, allow_nan=False) + "\n")
-        self._row(dict(_flat(line)))
+        """Take one report down; `flush` writes it."""
+        self._backlog.append(_Line(metrics, step, time, attempt, iteration))
         self.changed = True
+        if len(self._backlog) > _BACKLOG:
+            self.flush()
 
     def flush(self) -> None:
-        """Hand buffered lines to the operating system."""
-        for f in (self._result, self._progress):
-            if f is not None:
-                f.flush()
+        """Write all that was taken down."""
+        while self._backlog and self.write_some():
+            pass
+
+    def write_some(self) -> bool:
+        """Write the oldest of what was taken down. False when nothing is left, or the disk takes nothing now."""
+        lines = list(itertools.islice(self._backlog, _AT_ONCE))
+        if not lines:
+            return False
+        try:
+            self._write(lines)
+        except OSError as e:
+            # Nothing is lost yet: it is tried again, and the processes are held before memory runs out.
+            self._warn(f"the run's files cannot be written in {self._directory}: {e.strerror or e}")
+            return False
+        for _ in lines:
+            self._backlog.popleft()
+        return bool(self._backlog)
 
     def sync(self, storage: Storage, run: str) -> None:
         """Upload the files as they are on disk; blocks. Call `flush` before."""
-        for name in (c.RESULT_FILE, c.PROGRESS_FILE, c.PARAMS_FILE):
+        for name in (c.RESULT_FILE, c.PROGRESS_FILE, c.PARAMS_FILE, self._events_name):
             path = self._directory / name
-            if path.exists():
-                storage.put_file(str(path), f"{run}/{name}")
+            if not name or not path.exists():
+                continue
+            # They grow meanwhile: what is sent is a copy, which ends where a line ends.
+            copy = self._directory / f".{name}.sync"
+            try:
+                transfer.put_file(storage, shutil.copyfile(path, copy), f"{run}/{name}")
+            finally:
+                copy.unlink(missing_ok=True)
 
     @property
     def size_bytes(self) -> int:
         """Bytes that one sync moves."""
-        paths = (self._directory / name for name in (c.RESULT_FILE, c.PROGRESS_FILE))
+        names = (c.RESULT_FILE, c.PROGRESS_FILE, self._events_name)
+        paths = (self._directory / name for name in names if name)
         return sum(path.stat().st_size for path in paths if path.exists())
 
     def close(self) -> None:
-        """Close the files."""
-        for f in (self._result, self._progress):
+        """Write the rest and close the files."""
+        if self._result is not None:
+            self.flush()
+        for f in (self._result, self._events):
             if f is not None:
                 f.close()
-        self._result = self._progress = None
-
-    def _row(self, row: Mapping[str, Any]) -> None:
-        assert self._progress is not None
-        new = [key for key in row if key not in self._columns]
-        if new:
-            self._widen(new)
-        csv.writer(self._progress).writerow([row.get(column, "") for column in self._columns])
-
-    def _widen(self, new: list[str]) -> None:
-        """Write the file again with more columns."""
-        path = self._directory / c.PROGRESS_FILE
-        assert self._progress is not None
         self._progress.close()
-        with path.open(encoding="utf-8", newline="") as f:
-            rows = list(csv.reader(f))[1:]
-        self._columns += new
-        partial = path.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8", newline="") as f:
-            writer = csv.writer(f)
-            writer.writerow(self._columns)
-            writer.writerows(row + [""] * (len(self._columns) - len(row)) for row in rows)
-        partial.replace(path)
-        self._progress = path.open("a", encoding="utf-8", newline="")
+        self._result = self._events = None
+
+    def _write(self, reports: list[_Line]) -> None:
+        assert self._result is not None, "open() comes first"
+        lines = [line_of(report) for report in reports]
+        # Whole lines in one write: a copy of the file never ends in the middle of one.
+        _append(self._result, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
+        try:
+            self._progress.write(lines)
+            if self._events is not None:
+                events = (tfevents.event(r.time, r.step, tfevents.scalars(r.metrics)) for r in reports)
+                _append(self._events, b"".join(events))
+        except OSError as e:
+            # result.json has them; the others are made of the same lines.
+            self._warn(f"{c.PROGRESS_FILE} or the events lack lines: {e.strerror or e}")
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.say(f"warning: {text}")
 
 
-def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}/")
-        else:
-            yield prefix + key, json.dumps(value) if isinstance(value, list) else value
+def line_of(report: _Line) -> dict[str, Any]:
+    """A metric keeps its name; an own key that it hides is written with `_` in front."""
+    metrics = report.metrics
+    own = {
+        "step": report.step,
+        "time": rfc3339_ms(report.time),
+        "attempt": report.attempt,
+        "iteration": report.iteration,
+    }
+    line = {**metrics, **{f"_{key}" if key in metrics else key: own[key] for key in _OWN_KEYS}}
+    if metrics.get("step") == report.step:
+        del line["_step"]
+    return line
+
+
+def _append(f: BinaryIO, data: bytes) -> None:
+    """All of it, or nothing."""
+    begun = f.seek(0, os.SEEK_END)
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[f.write(view) :]
+    except OSError:
+        f.truncate(begun)
+        raise
 
 
 def _drop_partial_line(path: Path) -> None:
     """A line without its end was cut by a crash during a sync."""
     if not path.exists():
         return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        os.truncate(path, data.rfind(b"\n") + 1)
+    with path.open("rb+") as f:
+        end = f.seek(0, os.SEEK_END)
+        position = end
+        while position:
+            start = max(0, position - 65536)
+            f.seek(start)
+            newline = f.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                f.truncate(start + newline + 1)
+                return
+            position = start
+        f.truncate(0)

@@ -22,11 +22,13 @@ def status(
     ranks: Iterable[RankState],
     story: Mapping[str, Any],
     failure: Failure | None,
+    uploads: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The body of `/status`.
 
     Args:
         story: progress, checkpoint, bestCheckpoint and resumedFrom, where known.
+        uploads: What is on its way into the store, in numbers.
     """
     return {
         "version": 1,
@@ -53,6 +55,7 @@ def status(
             for rank in sorted(ranks, key=lambda rank: rank.rank)
         ],
         "failure": failure.to_json() if failure else None,
+        "uploads": dict(uploads or {}),
     }
 
 

@@ -11,7 +11,8 @@ from paceline.agent.commits import Checkpoints, Commit
 from paceline.agent.config import AgentConfig
 from paceline.agent.errors import InvalidConfigError, StorageFailedError
 from paceline.agent.runfiles import RunFiles
-from paceline.storage import Storage, StorageError, resolve, retry
+from paceline.agent.stores import Stores
+from paceline.storage import Storage, StorageError, retry
 
 _PATIENCE_S = 30.0  # a store that is not reached at the start is told soon
 
@@ -36,7 +37,7 @@ class TakenOver:
     iteration: int = 0  # reports of the run before this attempt
 
 
-def take_over(config: AgentConfig, token: str, files: RunFiles) -> TakenOver:
+def take_over(config: AgentConfig, stores: Stores, token: str, files: RunFiles) -> TakenOver:
     """Own the run directory from here on; the run's earlier files are fetched into `files`.
 
     Raises:
@@ -46,30 +47,29 @@ def take_over(config: AgentConfig, token: str, files: RunFiles) -> TakenOver:
     """
     try:
         if not config.storage_path:
-            return TakenOver(resumed=_given(config))
-        directory = _own(config, token)
+            return TakenOver(resumed=_given(config, stores))
+        directory = _own(config, stores, token)
         everything = directory.checkpoints.recover()
         directory.checkpoints.sweep([commit.index for commit in everything])
         files.fetch(directory.storage, directory.path)
         commits = resume.own(everything, config.resume_from, config.run_id)
         if commits:
             return TakenOver(directory, tuple(commits), commits[-1], commits[-1].iteration)
-        return TakenOver(directory, resumed=_given(config))
+        return TakenOver(directory, resumed=_given(config, stores))
     except StorageError as e:
         raise StorageFailedError(str(e)) from e
 
 
-def _own(config: AgentConfig, token: str) -> RunDirectory:
+def _own(config: AgentConfig, stores: Stores, token: str) -> RunDirectory:
     try:
-        storage, base = resolve(config.storage_path)
+        storage, run = stores.run()
     except StorageError as e:
         raise InvalidConfigError(f"storage path: {e}") from e
-    run = f"{base.rstrip('/')}/{config.experiment_name}"
     retry.call(lambda: storage.check(run), patience_s=_PATIENCE_S, on_retry=log.retrying("storage"))
     now = rfc3339(time.time())
     entry = attempts.begin(storage, run, run_id=config.run_id, attempt=config.attempt, token=token, time=now)
     return RunDirectory(storage, run, entry, Checkpoints(storage, run, entry))
 
 
-def _given(config: AgentConfig) -> Commit | None:
-    return resume.given(config.resume_from) if config.resume_from not in ("", "none") else None
+def _given(config: AgentConfig, stores: Stores) -> Commit | None:
+    return resume.given(config.resume_from, stores) if config.resume_from not in ("", "none") else None

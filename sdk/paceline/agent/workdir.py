@@ -1,4 +1,4 @@
-"""Where do the processes start? In the image's working directory, or beside it where that cannot be written."""
+"""Where do the processes start? In the image's working directory, or in one of links to its entries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ def writable(image: Path, substitute: Path) -> Path:
     Raises:
         OSError: `substitute` cannot be made.
     """
-    if os.access(image, os.W_OK | os.X_OK):
-        return image
+    return image if os.access(image, os.W_OK | os.X_OK) else linked(image, substitute)
+
+
+def linked(image: Path, substitute: Path) -> Path:
+    """`substitute`, with a link to every entry of `image`: what is no link there was made by the processes.
+
+    Raises:
+        OSError: `substitute` cannot be made.
+    """
     substitute.mkdir(parents=True, exist_ok=True)
     try:
         entries = list(image.iterdir())
@@ -23,6 +30,7 @@ def writable(image: Path, substitute: Path) -> Path:
         return substitute
     for entry in entries:
         link = substitute / entry.name
-        if not link.is_symlink() and not link.exists():
+        # The substitute may lie in the image's own directory, as it does in local runs.
+        if not link.is_symlink() and not link.exists() and entry not in (substitute, *substitute.parents):
             link.symlink_to(entry)
     return substitute

@@ -26,6 +26,7 @@ class Client:
         self._path = path
         self._hello = json.dumps({"t": "hello", "rank": int(os.environ.get(c.RANK, "0")), "pid": os.getpid()})
         self._lock = threading.Lock()
+        self._holder = 0  # thread that holds the lock
         self._sock: socket.socket | None = None
 
     def send(self, line: str) -> None:
@@ -35,11 +36,17 @@ class Client:
             AgentGoneError: The agent is gone.
         """
         data = line.encode() + b"\n"
+        if self._holder == threading.get_ident():
+            self._interrupting(data, answered=False)
+            return
         with self._lock:
+            self._holder = threading.get_ident()
             try:
                 (self._sock or self._connect()).sendall(data)
             except OSError as e:
                 raise self._gone(e) from None
+            finally:
+                self._holder = 0
 
     def ask(self, line: str) -> dict[str, Any]:
         """Send one line and wait for the answer, which no other thread can take.
@@ -47,13 +54,33 @@ class Client:
         Raises:
             AgentGoneError: The agent is gone.
         """
+        data = line.encode() + b"\n"
+        if self._holder == threading.get_ident():
+            return self._interrupting(data, answered=True)
         with self._lock:
+            self._holder = threading.get_ident()
             try:
                 sock = self._sock or self._connect()
-                sock.sendall(line.encode() + b"\n")
+                sock.sendall(data)
                 return read_answer(sock)
             except OSError as e:
                 raise self._gone(e) from None
+            except BaseException:
+                # A signal's handler has ended the wait (SystemExit): the answer that comes is nobody's.
+                self._drop()
+                raise
+            finally:
+                self._holder = 0
+
+    def request(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Ask on a connection of its own, which others' reports do not wait behind.
+
+        Raises:
+            AgentGoneError: The agent is gone.
+        """
+        sock, answer = self.open_request(told)
+        sock.close()
+        return answer
 
     def open_request(self, told: dict[str, Any]) -> tuple[socket.socket, dict[str, Any]]:
         """Ask on a connection of its own, whose closing tells the agent that the answer is no longer used.
@@ -76,6 +103,7 @@ class Client:
     def forget(self) -> None:
         """In a forked child: the connection and the lock belong to the parent."""
         self._lock = threading.Lock()
+        self._holder = 0
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()  # this process's descriptor alone
@@ -87,10 +115,23 @@ class Client:
         self._sock = sock
         return sock
 
-    def _gone(self, error: OSError) -> AgentGoneError:
+    def _interrupting(self, data: bytes, *, answered: bool) -> dict[str, Any]:
+        """A signal's handler reports while the code that it interrupted is in the middle of a report."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            try:
+                sock.connect(self._path)
+                sock.sendall(self._hello.encode() + b"\n" + data)
+                return read_answer(sock) if answered else {}
+            except OSError as e:
+                raise AgentGoneError(f"the agent of this pod does not answer ({e}): the pod is ending") from None
+
+    def _drop(self) -> None:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+
+    def _gone(self, error: OSError) -> AgentGoneError:
+        self._drop()
         return AgentGoneError(f"the agent of this pod does not answer ({error}): the pod is ending")
 
 

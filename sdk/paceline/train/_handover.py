@@ -7,18 +7,21 @@ again, so there the files are copied (by the kernel, which shares blocks where t
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paceline import _contract as c
 
 if TYPE_CHECKING:
     from paceline.train._checkpoint import Checkpoint
+    from paceline.train._client import Client
 
 _numbers = itertools.count()
 _used: set[tuple[str, int]] = set()  # directories (path, inode) that were reported before
@@ -45,22 +48,108 @@ def local_directory(checkpoint: Checkpoint) -> Path:
     return path
 
 
-def stage(source: Path) -> Path:
-    """Link or copy every file below `source` into a new directory of the agent, and return that.
+def check_name(name: str) -> None:
+    """Refuse what cannot be a checkpoint's directory.
 
     Raises:
-        ValueError: Something below is neither a file nor a directory.
-        OSError: A file cannot be read, or the disk is full.
+        TypeError, ValueError: The message says why.
     """
+    from paceline.agent import names
+
+    if not isinstance(name, str):
+        raise TypeError(f"checkpoint_dir_name is a {type(name).__name__}: give a text")
+    if problem := names.directory_problem(name):
+        raise ValueError(problem)
+
+
+def admit(client: Client, name: str | None, *, named: bool) -> str:
+    """Wait until the agent takes one more checkpoint; the checkpoint's name comes back.
+
+    Args:
+        named: A name is needed, also where the user gave none.
+    Raises:
+        RuntimeError: The agent takes none; the message says why.
+    """
+    if name is None and not named and checked(client.ask('{"t":"room"}'))["room"]:
+        return ""
+    return str(checked(client.request({"t": "admit", "name": name}))["name"])
+
+
+def wait_for_space(client: Client) -> bool:
+    """Wait until something staged has been stored and removed. False: nothing will be."""
+    return bool(checked(client.request({"t": "space"}))["freed"])
+
+
+def checked(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the agent.
+
+    Raises:
+        RuntimeError: It is an error.
+    """
+    if "error" in answer:
+        raise RuntimeError(answer["error"])
+    return answer
+
+
+def uploaded(upload: Callable[[Checkpoint, str], Checkpoint], checkpoint: Checkpoint, name: str) -> str:
+    """Let the user's function store the files; the URI that it names comes back.
+
+    Raises:
+        TypeError: It returns something else.
+    """
+    from paceline.train._checkpoint import Checkpoint
+
+    stored = upload(checkpoint, name)
+    if not isinstance(stored, Checkpoint):
+        raise TypeError(
+            f"checkpoint_upload_fn returned a {type(stored).__name__}: return a Checkpoint of where the files are"
+        )
+    return stored.uri
+
+
+def stage(source: Path, *, freed: Callable[[], bool] = lambda: False) -> Path:
+    """Link or copy every file below `source` into a new directory of the agent, and return that.
+
+    Args:
+        freed: Called when the disk is full; waits until the agent has stored something and removed it. False: there
+            is nothing to wait for.
+    Raises:
+        ValueError: Something below is neither a file nor a directory, or lies elsewhere.
+        OSError: A file cannot be read, or the disk is full and stays so.
+    """
+    link, again = _may_link(source), True
+    while True:
+        try:
+            return _try_stage(source, link=link)
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            if not again:
+                raise _no_space(source, e) from e
+        # When nothing is waited for, something may have come free before it was asked: one try more.
+        again = freed()
+
+
+def _try_stage(source: Path, *, link: bool) -> Path:
     target = Path(os.environ[c.STAGING]) / f"rank{os.environ.get(c.RANK, '0')}-{os.getpid()}-{next(_numbers)}"
     target.mkdir(parents=True)
     try:
-        link = _may_link(source)
-        _stage(source, target, link=link, above=())
+        _stage(source, target, root=source.resolve(), link=link, above=())
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
     return target
+
+
+def _no_space(source: Path, error: OSError) -> OSError:
+    staging = os.environ[c.STAGING]
+    size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
+    return OSError(
+        error.errno,
+        f"no space to keep a checkpoint of {size} bytes until it is stored ({shutil.disk_usage(staging).free} bytes are"
+        f" free at {staging}, and nothing waits there that would come free): write it to a temporary directory, which"
+        " needs no second copy, or give the pod more ephemeral storage",
+    )
 
 
 def _may_link(source: Path) -> bool:
@@ -73,21 +162,38 @@ def _may_link(source: Path) -> bool:
     return not again and any(parent in temporary for parent in real.parents)
 
 
-def _stage(source: Path, target: Path, *, link: bool, above: tuple[Path, ...]) -> None:
+def _stage(source: Path, target: Path, *, root: Path, link: bool, above: tuple[Path, ...]) -> None:
     real = source.resolve()
     if real in above:
-        raise ValueError(f"{source} is a link to a directory that contains it")
+        raise ValueError(f"{source} is a link to a directory that contains it: remove the link")
     for entry in os.scandir(source):
+        if entry.is_symlink():
+            _check_link(Path(entry.path), root)
         into = target / entry.name
         if entry.is_dir():
             into.mkdir()
-            _stage(Path(entry.path), into, link=link, above=(*above, real))
+            _stage(Path(entry.path), into, root=root, link=link, above=(*above, real))
         elif stat.S_ISREG(entry.stat().st_mode):
             # The commit of an earlier checkpoint, when a downloaded one is reported again.
             if above or entry.name != c.COMMIT_FILE:
                 _stage_file(os.path.realpath(entry.path), into, link=link)
         else:
             raise ValueError(f"{entry.path} is neither a file nor a directory: it cannot be part of a checkpoint")
+
+
+def _check_link(link: Path, root: Path) -> None:
+    """Refuse what leads nowhere, round in a circle, or to files that are not the checkpoint's own."""
+    try:
+        found = link.resolve(strict=True)
+    except FileNotFoundError:
+        raise ValueError(f"{link} is a link to {link.readlink()}, which is not there: remove the link") from None
+    except (OSError, RuntimeError):  # ELOOP; RuntimeError up to Python 3.12
+        raise ValueError(f"{link} is a link that leads to itself: remove the link") from None
+    if not found.is_relative_to(root):
+        raise ValueError(
+            f"{link} is a link to {found}, outside of the checkpoint's directory {root}: copy what it names into the"
+            " directory"
+        )
 
 
 def _stage_file(source: str, target: Path, *, link: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 
 _TEXT_LIMIT = 16_000
 _said: set[str] = set()
+_newest: Mapping[str, Any] | None = None  # commit that a report with wait=True of this process has seen
 
 
-def report(metrics: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> None:
+def report(
+    metrics: Mapping[str, Any],
+    checkpoint: Checkpoint | None = None,
+    *,
+    checkpoint_dir_name: str | None = None,
+    wait: bool = False,
+    checkpoint_upload_fn: Callable[[Checkpoint, str], Checkpoint] | None = None,
+) -> None:
     """Tell the metrics, and optionally a checkpoint, of this step. Call it on every rank, equally often.
 
     Rank 0's metrics are the result. Metrics alone cost microseconds and are not lost even if this process is killed
@@ -30,49 +38,81 @@ def report(metrics: Mapping[str, Any], checkpoint: Checkpoint | None = None) -> 
     that several give, the lowest rank's is kept. A report with a checkpoint waits for the same report of all ranks
     before it becomes visible.
 
+    When the store is slower than the training, a report with a checkpoint is held until one of those that wait
+    (`maxPending`, 2) is stored; when the disk is full, until there is space again.
+
     Outside a worker the metrics are checked and dropped, and a checkpoint is not stored (said once on stderr).
 
     Args:
         metrics: Numbers, strings, bools, lists and dicts; numpy scalars are converted.
         checkpoint: Made by `Checkpoint.from_directory` from a local directory. Give every report a directory of its
             own, such as a `tempfile.TemporaryDirectory`: a file that is overwritten before it is stored is dropped.
+        checkpoint_dir_name: Name of its directory in the run's directory, instead of `checkpoint_000012`: letters,
+            digits and `. _ = -`. The same on every rank, and never the same twice in a run.
+        wait: Return when the checkpoint is committed, and raise with the reason when it cannot be.
+        checkpoint_upload_fn: Stores the files itself, and holds the training meanwhile: called with the checkpoint
+            and a name for it, it returns a `Checkpoint` of where they are. That is recorded; Paceline neither moves
+            nor ever deletes those files.
     Raises:
         TypeError: A metric cannot be reported (a tensor, for instance: call `.item()`).
-        ValueError: The checkpoint's directory is missing, or not local.
-        RuntimeError: The run has no storage for checkpoints, or the agent is gone.
+        ValueError: The checkpoint's directory is missing, not local, or holds a link that leads out of it; or the
+            name cannot be a directory's.
+        OSError: The disk is full, and nothing waits there that would come free.
+        RuntimeError: The run has no storage for checkpoints, the checkpoint was dropped (`wait`), or the agent is gone.
     """
     line = f'{{"t":"r","w":{time():.3f},"m":{encode(metrics)}'
     client = _client.client()
     if checkpoint is not None:
-        _report_checkpoint(client, line, checkpoint)
+        _report_checkpoint(client, line, checkpoint, checkpoint_dir_name, wait, checkpoint_upload_fn)
     elif client is not None:
         client.send(line + "}")
 
 
 def get_checkpoint() -> Checkpoint | None:
-    """The checkpoint that this attempt resumes from, the same on every rank; None at the first start.
+    """The checkpoint to go on from: the one that this attempt resumed from; None at the first start.
 
-    After a restart it is the latest committed one of the run. Outside a worker: None.
+    After a restart that is the latest committed one of the run, the same on every rank. Once a `report(..., wait=True)`
+    of this process has returned, it is the checkpoint of that report. One that was reported without waiting is not
+    given: it may not exist yet, and each rank would see another. Outside a worker: None.
     """
-    told = os.environ.get(c.RESUMED_CHECKPOINT)
-    if not told:
+    told = _newest or json.loads(os.environ.get(c.RESUMED_CHECKPOINT) or "null")
+    if told is None:
         return None
-    from paceline.train._checkpoint import Checkpoint
+    # Where the user's own function stored the files, each rank has its own place.
+    path = told.get("external", {}).get(os.environ.get(c.RANK, "0"), told["path"])
+    from paceline.train._checkpoint import of_run
 
-    return Checkpoint(json.loads(told)["path"])
+    return of_run(path)
 
 
-def _report_checkpoint(client: _client.Client | None, line: str, checkpoint: Checkpoint) -> None:
+def _report_checkpoint(
+    client: _client.Client | None,
+    line: str,
+    checkpoint: Checkpoint,
+    name: str | None,
+    wait: bool,
+    upload: Callable[[Checkpoint, str], Checkpoint] | None,
+) -> None:
+    global _newest
     from paceline.train import _handover
 
     source = _handover.local_directory(checkpoint)
+    if name is not None:
+        _handover.check_name(name)
     if client is None:
         _say_once("this process is not a worker of a Paceline run: reported checkpoints are not stored")
         return
-    staged = _handover.stage(source)
-    answer = client.ask(f'{line},"c":{json.dumps(str(staged))}}}')
-    if "error" in answer:
-        raise RuntimeError(answer["error"])
+    given = _handover.admit(client, name, named=upload is not None)
+    if upload is not None:
+        gives = {"x": _handover.uploaded(upload, checkpoint, given)}
+    else:
+        gives = {"c": str(_handover.stage(source, freed=lambda: _handover.wait_for_space(client)))}
+    if name is not None:
+        gives["n"] = name
+    round_ = _handover.checked(client.ask(f"{line},{json.dumps(gives)[1:]}"))["round"]
+    if wait:
+        answer = _handover.checked(client.request({"t": "settled", "round": round_}))
+        _newest = answer["commit"]
 
 
 def _say_once(text: str) -> None:

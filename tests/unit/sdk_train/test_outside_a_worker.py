@@ -94,8 +94,8 @@ def test_files_are_linked_the_first_time_and_copied_when_a_directory_is_used_aga
 def test_links_are_followed_and_what_is_no_file_is_refused(tmp_path: Path, staging: Path) -> None:
     source = tmp_path / "c"
     (source / "sub").mkdir(parents=True)
-    (tmp_path / "elsewhere").write_text("x")
-    (source / "link").symlink_to(tmp_path / "elsewhere")
+    (source / "sub/x").write_text("x")
+    (source / "link").symlink_to("sub/x")
     staged = _handover.stage(source)
     assert not (staged / "link").is_symlink()
     assert (staged / "link").read_text() == "x"

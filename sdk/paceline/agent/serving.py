@@ -1,0 +1,51 @@
+"""What an agent answers over HTTP: its status and figures, and the beats of the other pods."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from paceline.agent import prometheus, web
+from paceline.agent.beat import Beat
+from paceline.agent.config import AgentConfig
+from paceline.agent.lead import Lead
+
+
+def routes(
+    config: AgentConfig,
+    lead: Lead | None,
+    *,
+    status: Callable[[], Mapping[str, Any]],
+    figures: Callable[[], Mapping[str, float]],
+) -> dict[tuple[str, str], web.Route]:
+    """(method, path) -> route.
+
+    Args:
+        lead: None in every pod but the first.
+        figures: Of this pod alone.
+    """
+
+    def beat(body: bytes) -> web.Answer:
+        return _beat(config, lead, body)
+
+    return {
+        ("GET", "/status"): lambda _: web.Answer.of(status()),
+        ("GET", "/metrics"): lambda _: prometheus.render(status(), figures()),
+        ("GET", "/healthz"): lambda _: web.Answer(b"ok\n", content_type="text/plain"),
+        ("POST", "/v1/beat"): beat,
+    }
+
+
+def _beat(config: AgentConfig, lead: Lead | None, body: bytes) -> web.Answer:
+    if lead is None:
+        return web.Answer.of({"error": "this agent is not the lead"}, 404)
+    try:
+        beat = Beat.from_json(json.loads(body))
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        return web.Answer.of({"error": f"not a beat: {type(e).__name__}: {e}"}, 400)
+    if (beat.run_id, beat.attempt) != (config.run_id, config.attempt):
+        return web.Answer.of({"error": f"this is attempt {config.attempt} of another run"}, 409)
+    if not 0 < beat.node_rank < config.nodes:
+        return web.Answer.of({"error": f"no pod {beat.node_rank} in this job"}, 400)
+    return web.Answer.of(lead.exchange(beat).to_json())
