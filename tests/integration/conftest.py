@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from e2e.cluster import Bed, bed
 from e2e.cluster.gcs import GcsServer
 from e2e.cluster.s3 import S3Server
 from tests.support.crdserver import crd_server
+from tests.support.faultproxy import FaultProxy
 
 # gcsfs reads this when it is imported, and waits a minute for each bucket of an emulator without it.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
-__all__ = ["api_server", "crd_server", "gcs_server", "s3_server"]
+__all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "s3_server"]
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +48,10 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture
+def fault_proxy() -> Iterator[Callable[[str], FaultProxy]]:
+    """Return a maker of proxies in front of a server: `fault_proxy(s3_server.endpoint).fail(Reset(), method="PUT")`."""
+    with ExitStack() as stack:
+        yield lambda target: stack.enter_context(FaultProxy(target))
