@@ -55,6 +55,7 @@ class Committing:
         self.settled = -1  # every round up to this one needs nothing more
         self._done: set[int] = set()  # rounds beyond it that need nothing more either
         self._outcomes: dict[int, Mapping[str, Any]] = {}
+        self._advancing = False
 
     def heard(self, beat: Beat) -> None:
         """A pod tells what it has stored."""
@@ -80,8 +81,8 @@ class Committing:
 
     @property
     def idle(self) -> bool:
-        """No round is on its way."""
-        return not self._active
+        """No round is on its way, and what retention takes is gone."""
+        return not self._active and not self._advancing
 
     async def advance(self) -> bool:
         """Open what is decided and commit what is stored, in order. Whether a checkpoint came to exist.
@@ -90,17 +91,22 @@ class Committing:
             StorageFailedError, FencedError, CheckpointError: The attempt cannot go on.
         """
         committed = False
-        while (merge := self._rounds.decide()) is not None:
-            await self._open(merge)
-        while self._active:
-            round_, active = next(iter(self._active.items()))
-            if active.torn:
-                await self._give_up(round_, active)
-            elif active.merge.owners.keys() <= active.stored.keys():
-                await self._commit(round_, active)
-                committed = True
-            else:
-                break
+        # The agent ends when this is idle: not between a commit and the last deletion that it brings.
+        self._advancing = True
+        try:
+            while (merge := self._rounds.decide()) is not None:
+                await self._open(merge)
+            while self._active:
+                round_, active = next(iter(self._active.items()))
+                if active.torn:
+                    await self._give_up(round_, active)
+                elif active.merge.owners.keys() <= active.stored.keys():
+                    await self._commit(round_, active)
+                    committed = True
+                else:
+                    break
+        finally:
+            self._advancing = False
         return committed
 
     async def _open(self, merge: Merge) -> None:
