@@ -158,7 +158,7 @@ def _partial_name(name: str) -> str:
 
 def _write_partial(target: Path, data: bytes) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(_partial_name(target.name))
+    partial = _beside(target.parent) / _partial_name(target.name)
     try:
         with partial.open("xb") as f:
             f.write(data)
@@ -168,6 +168,17 @@ def _write_partial(target: Path, data: bytes) -> Path:
         partial.unlink(missing_ok=True)
         raise
     return partial
+
+
+def _beside(directory: Path) -> Path:
+    """Where a file is written before it gets its name: not in the directory itself, where a crash would leave it for
+    ever among the files of a committed checkpoint. In it only where the directory above cannot be used."""
+    above = directory.parent
+    try:
+        usable = above.stat().st_dev == directory.stat().st_dev and os.access(above, os.W_OK | os.X_OK)
+    except OSError:
+        return directory
+    return above if usable else directory
 
 
 def _link_new(partial: Path, target: Path, data: bytes) -> None:
