@@ -10,8 +10,8 @@ TIMEOUT = 4
 CLUSTER = 5
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-EXIT_CODES = """Exit codes: 0 done (wait: the job reached it), 1 the job failed, 2 wrong usage or manifest,
-3 not found, 4 timeout, 5 cluster not reachable, not allowed, or Paceline not installed."""
+EXIT_CODES = """Exit codes: 0 done (wait: the job reached it), 1 the job failed, or a checkpoint is damaged, 2 wrong
+usage or manifest, 3 not found, 4 timeout, 5 cluster or store not reachable, not allowed, or Paceline not installed."""
 
 INSTALL = "helm install paceline charts/paceline --namespace paceline-system --create-namespace"
 
@@ -55,6 +55,20 @@ class ClusterError(CliError):
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message, CLUSTER)
         self.retryable = retryable
+
+
+class StoreError(CliError):
+    """The storage cannot be used, with the store's own words."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CLUSTER)
+
+
+class DamagedError(CliError):
+    """A check found what is not as it was stored."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, JOB_FAILED)
 
 
 class ConflictError(CliError):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from paceline.cli import change, show
+from paceline.cli import change, checkpoints, show
 from paceline.cli.errors import EXIT_CODES, CliError, UsageError
 from paceline.cli.following import show_logs
 from paceline.cli.session import Context, Kubeconfig, Name, Namespace, console, program_name, say, session
@@ -64,6 +64,7 @@ def wait_command(
     raise typer.Exit(wait_for(here, name, goal, timeout_s))
 
 
+app.command("checkpoints")(checkpoints.checkpoints_command)
 app.command("submit")(change.submit_command)
 app.command("suspend")(change.suspend_command)
 app.command("resume")(change.resume_command)
@@ -81,7 +82,7 @@ def version_command() -> None:
 def run() -> None:
     """Entry point: run the command, exit with its code."""
     try:
-        app(args=flags_last(sys.argv[1:]), prog_name=program_name())
+        app(args=checkpoints.bare_verify(flags_last(sys.argv[1:])), prog_name=program_name())
     except CliError as error:
         say(console(stderr=True), f"error: {error}", "red")
         sys.exit(error.exit_code)

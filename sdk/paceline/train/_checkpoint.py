@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +76,9 @@ class Checkpoint:
             FileNotFoundError: A local checkpoint is not there.
             paceline.storage.StorageError: The store failed, has no such checkpoint, or a file of it is damaged.
         """
+        import shutil
+        import tempfile
+
         from paceline.train._reading import download
 
         target = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="paceline-checkpoint-"))

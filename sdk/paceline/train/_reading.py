@@ -7,37 +7,55 @@ import hashlib
 import json
 import pickle
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
+from paceline.agent import names
 from paceline.agent.commits import Commit, read_commit
-from paceline.storage import StorageNotFoundError, retry, transfer
+from paceline.storage import StorageError, StorageNotFoundError, retry, transfer
 from paceline.train._copies import shared_copy
 from paceline.train._location import Location
 
 PATIENCE_S = 120.0  # a person or a script waits: shorter than an agent, which holds what cannot be made again
 
 
-def download(location: Location, target: Path, *, commit: Commit | None = None) -> None:
+def download(
+    location: Location,
+    target: Path,
+    *,
+    commit: Commit | None = None,
+    skip: Callable[[str], bool] = lambda name: False,
+    progress: transfer.Progress | None = None,
+) -> None:
     """Bring every file of a checkpoint into `target`.
 
     Args:
         commit: None: it is read; a directory without one is taken as it is.
+        skip: Whether a file need not be fetched.
+        progress: Raised while bytes arrive.
     Raises:
         StorageNotFoundError: There is nothing, or a file of the commit is missing.
         StorageError: The store failed, or a file is damaged: the message names it.
     """
     found = commit or _commit(location)
+
+    def wanted(name: str) -> bool:
+        # A store that others write to could name files which land elsewhere on this machine.
+        if name != c.COMMIT_FILE and (problem := names.file_problem(name)):
+            raise StorageError(f"{location.uri} is not fetched: {problem}")
+        return name != c.COMMIT_FILE and not skip(name)
+
     try:
         transfer.download_directory(
             location.storage,
             location.path,
             target,
-            wanted=lambda name: name != c.COMMIT_FILE,
+            wanted=wanted,
             expected=found.lasting_files if found else None,
             patience_s=PATIENCE_S,
+            progress=progress,
         )
     except StorageNotFoundError as e:
         raise StorageNotFoundError(f"no checkpoint at {location.uri}: {e}" if found is None else str(e)) from e

@@ -42,18 +42,38 @@ def read(location: Location) -> Seen:
         commits = checkpoints(location)
         lines, params, error = [content.result() for content in pending]
     if lines is None and params is None and not commits:
-        raise FileNotFoundError(_no_run(location))
+        raise FileNotFoundError(no_run(location))
     return Seen(lines or b"", _parsed(params, location, names[1]), _parsed(error, location, names[2]), tuple(commits))
 
 
-def checkpoints(location: Location) -> list[tuple[Location, Commit]]:
+def checkpoints(location: Location, *, patience_s: float = PATIENCE_S) -> list[tuple[Location, Commit]]:
     """The committed checkpoints and where their files are, by number.
 
+    Args:
+        patience_s: How long a store that fails in a way that may pass is asked again.
     Raises:
         StorageError: The store failed.
     """
-    commits = retry.call(lambda: read_commits(location.storage, location.path), patience_s=PATIENCE_S)
+    commits = retry.call(lambda: read_commits(location.storage, location.path), patience_s=patience_s)
     return [(_where(location, commit), commit) for commit in commits]
+
+
+def exists(location: Location) -> bool:
+    """Whether a run has written its files there."""
+    names = (c.RESULT_FILE, c.PARAMS_FILE)
+    return any(location.storage.size(f"{location.path}/{name}") is not None for name in names)
+
+
+def no_run(location: Location) -> str:
+    """What to say where no run lies, with the most likely mistake."""
+    said = f"no run lies at {location.uri}: there is no {c.RESULT_FILE}, no {c.PARAMS_FILE} and no committed checkpoint"
+    if location.storage.size(f"{location.path}/{c.COMMIT_FILE}") is not None:
+        return f"{location.uri} is a checkpoint: its run is the directory above; Checkpoint(...) opens it itself"
+    below = location.storage.directories(location.path)
+    if below:
+        told = ", ".join(below[:_NAMES_SHOWN]) + (f" and {len(below) - _NAMES_SHOWN} more" if len(below) > 5 else "")
+        return f"{said}; a run's directory is <storage path>/<name>, and below are: {told}"
+    return f"{said}; a run's directory is <storage path>/<name>"
 
 
 def last_line(lines: bytes, location: Location) -> dict[str, Any] | None:
@@ -111,15 +131,3 @@ def _parsed(data: bytes | None, location: Location, name: str) -> dict[str, Any]
     if not isinstance(found, dict):
         raise ValueError(f"{location.uri}: {name} is damaged: it is no JSON object")
     return found
-
-
-def _no_run(location: Location) -> str:
-    """What to say, with the most likely mistake."""
-    said = f"no run lies at {location.uri}: there is no {c.RESULT_FILE}, no {c.PARAMS_FILE} and no committed checkpoint"
-    if location.storage.size(f"{location.path}/{c.COMMIT_FILE}") is not None:
-        return f"{location.uri} is a checkpoint: its run is the directory above; Checkpoint(...) opens it itself"
-    below = location.storage.directories(location.path)
-    if below:
-        told = ", ".join(below[:_NAMES_SHOWN]) + (f" and {len(below) - _NAMES_SHOWN} more" if len(below) > 5 else "")
-        return f"{said}; a run's directory is <storage path>/<name>, and below are: {told}"
-    return f"{said}; a run's directory is <storage path>/<name>"
