@@ -8,6 +8,7 @@ which takes a minute where that service does not answer.
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ _MIB = 1024 * 1024
 _SMALL = 8 * _MIB  # one request; what is larger goes in chunks, each retried alone
 _CHUNK = 16 * _MIB
 _LARGE_AT_ONCE = 6  # x _CHUNK is the memory that uploads take
+_TRIES = 3
 _SCOPE = "https://www.googleapis.com/auth/devstorage.full_control"
 _WAYS = WaysOut(
     credentials="set GOOGLE_APPLICATION_CREDENTIALS to a key file (spec.credentials), use a service account with"
@@ -177,15 +179,24 @@ def _make(options: GcsOptions) -> Any:
         import aiohttp
         import google.auth
         from gcsfs.core import GCSFileSystem
+        from gcsfs.retry import retry_request
     except ImportError as e:
         raise missing_package("gs://", "gcsfs", "gcs") from e
+
+    class Gcs(GCSFileSystem):  # type: ignore[misc]
+        # Its own six tries take half a minute, and log a traceback for each; whoever calls us has a patience and a log.
+        _request = retry_request(retries=_TRIES)(GCSFileSystem._request.__wrapped__)
+
+    log = logging.getLogger("gcsfs")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.CRITICAL)
     credentials: Any = "anon"
     project = options.project or None
     if not options.anonymous:
         # Found here and not by gcsfs, which would go on without any when it finds none.
         credentials, found = google.auth.default(scopes=[_SCOPE])
         project = project or found
-    return GCSFileSystem(
+    return Gcs(
         **({"project": project} if project else {}),
         token=credentials,
         endpoint_url=options.endpoint_url,

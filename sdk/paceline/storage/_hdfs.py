@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from paceline.storage import _uri
-from paceline.storage._errors import WaysOut, missing_package
+from paceline.storage._errors import StorageError, WaysOut, missing_package
 from paceline.storage._process import PerProcess
 from paceline.storage._tree import TreeStorage, chunks, walk
 
 _CHUNK = 4 * 1024 * 1024
+# Its own patience with an address that refuses is three minutes; whoever calls us has a patience and a log.
+_FEW_TRIES = {
+    "dfs.client.failover.max.attempts": "4",
+    "dfs.client.failover.sleep.base.millis": "300",
+    "dfs.client.failover.sleep.max.millis": "2000",
+}
 WAYS = WaysOut(
     credentials="log in by Kerberos (kinit or a keytab in the image), or set HADOOP_TOKEN_FILE_LOCATION",
     permission="name the owner in the storage path (?user=<name>) or HADOOP_USER_NAME, or open the directory to it",
@@ -145,7 +151,7 @@ class HdfsTree:
         from hdfs_native.fsspec import HdfsFileSystem
 
         host, _, port = self.address.partition(":")
-        host = f"{self.user}@{host}" if self.user else host
+        _ = self.client  # the user
         return HdfsFileSystem(host=host or None, port=int(port) if port else None)
 
     def _created(self, path: str) -> Any:
@@ -162,6 +168,13 @@ def _make(address: str, user: str, config: dict[str, Any] | None) -> Any:
         from hdfs_native import Client
     except ImportError as e:
         raise missing_package("hdfs://", "hdfs-native", "hdfs") from e
-    if not address:
-        return Client(None, config)  # fs.defaultFS of core-site.xml
-    return Client(f"hdfs://{user}@{address}" if user else f"hdfs://{address}", config)
+    if user:
+        # It reads the name here alone, whenever it connects again.
+        already = os.environ.setdefault("HADOOP_USER_NAME", user)
+        if already != user:
+            raise StorageError(
+                f"a process is one user to HDFS, and this one is {already!r} (HADOOP_USER_NAME), not ?user={user}:"
+                " let both name the same"
+            )
+    # Without an address: fs.defaultFS of core-site.xml.
+    return Client(f"hdfs://{address}" if address else None, {**_FEW_TRIES, **(config or {})})

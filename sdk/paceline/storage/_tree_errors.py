@@ -12,6 +12,9 @@ from collections.abc import Iterator
 
 from paceline.storage._errors import DISK_WAYS_OUT, StorageError, StorageNotFoundError, WaysOut
 
+# hdfs-native gives the name node's answer as Rust writes it: class, message and Java's stack trace.
+_RPC_ERROR = re.compile(r'^RPCError\("(?:[^"]*\.)?([^".]*)", "(.*?)(?:\\n\\tat .*)?"\)$', re.DOTALL)
+_STACK = re.compile(r"\s+at (?:org|java)[.a-z]*\.[A-Z]")
 _LONGEST = 600  # a server's page of HTML is of no use in a status
 
 _CREDENTIALS = re.compile(
@@ -103,7 +106,7 @@ def _may_pass(error: Exception, classes: set[str]) -> bool:
 
 
 def _said(error: Exception) -> str:
-    text = one_line(str(error))
+    text = one_line(_STACK.split(_RPC_ERROR.sub(r"\1: \2", str(error)))[0]).rstrip(".")
     # Names such as FileNotFoundError add nothing; without any text they are all there is.
     return text or type(error).__name__
 
