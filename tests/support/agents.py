@@ -166,7 +166,7 @@ class Job:
 
     def commits(self) -> dict[int, Mapping[str, Any]]:
         """Committed checkpoints in storage, by index."""
-        found = (json.loads(path.read_text()) for path in self.run.glob("checkpoint_*/.paceline.json"))
+        found = (json.loads(path.read_text()) for path in self.run.glob("*/.paceline.json"))
         return {commit["index"]: commit for commit in sorted(found, key=lambda commit: int(commit["index"]))}
 
     def close(self) -> None:
