@@ -69,11 +69,11 @@ def _finished(job: TrainJob, seen: Observed, now: datetime) -> Plan:
     end = ttl.decide(job.spec.ttl_seconds_after_finished, job.status.completion_time, now)
     if isinstance(end, ttl.Delete):
         return Plan(delete_job=True)
-    gone = cleanup.when_finished(job.spec.clean_pod_policy, seen.pods)
+    gone = cleanup.when_finished(job.spec.clean_pod_policy, seen.pods, now)
     return Plan(
         delete=gone,
         delete_service=job.spec.clean_pod_policy == "All" and seen.service,
-        requeue_after=end.look_again,
+        requeue_after=_sooner(end.look_again, cleanup.look_again(job.spec.clean_pod_policy, seen.pods, now)),
     )
 
 
@@ -85,7 +85,7 @@ def _succeed(job: TrainJob, status: TrainJobStatus, seen: Observed, now: datetim
     restarts = f", {status.restarts} restarts" if status.restarts else ""
     checkpoint = f"; latest checkpoint {status.checkpoint.path}" if status.checkpoint else ""
     note = Note("Normal", "Succeeded", f"All {job.spec.workers.count} workers succeeded{took}{restarts}{checkpoint}")
-    return Plan(status=over, events=(note,), delete=cleanup.when_finished(job.spec.clean_pod_policy, seen.pods))
+    return Plan(status=over, events=(note,), delete=cleanup.when_finished(job.spec.clean_pod_policy, seen.pods, now))
 
 
 def _fail(
@@ -105,7 +105,7 @@ def _fail(
     return Plan(
         status=over,
         events=(Note("Warning", reason, message),),
-        delete=cleanup.when_finished(job.spec.clean_pod_policy, seen.pods),
+        delete=cleanup.when_finished(job.spec.clean_pod_policy, seen.pods, now),
     )
 
 
@@ -129,7 +129,7 @@ def _resume(job: TrainJob, status: TrainJobStatus, turn: suspend.Resume, seen: O
         service=not seen.service,
         attempt=turn.attempt,
         create=tuple(range(job.spec.pods)),
-        delete=cleanup.of_past_attempts(seen.pods, turn.attempt),
+        delete=cleanup.of_past_attempts(seen.pods, turn.attempt, now),
     )
 
 
@@ -155,7 +155,7 @@ def _broken(
         service=not seen.service,
         attempt=wanted.attempt,
         create=() if decision.after else tuple(range(job.spec.pods)),
-        delete=cleanup.of_past_attempts(seen.pods, wanted.attempt),
+        delete=cleanup.of_past_attempts(seen.pods, wanted.attempt, now),
         requeue_after=decision.after or None,
     )
 
@@ -168,7 +168,7 @@ def _go_on(
     now: datetime,
     config: JobDefaults,
 ) -> Plan:
-    past = cleanup.of_past_attempts(seen.pods, status.attempt)
+    past = cleanup.of_past_attempts(seen.pods, status.attempt, now)
     if status.next_attempt_time is not None and status.next_attempt_time > now and not current:
         waiting = _written(job, status, seen, now)
         return replace(

@@ -76,7 +76,7 @@ def test_suspend(wanted: bool, status: TrainJobStatus, expected: object) -> None
 )
 def test_clean_pod_policy(policy: Any, gone: list[str]) -> None:
     pods = [pod(0).succeeded().obj(), pod(1).running().obj(), pod(2).running().deleting().obj()]
-    assert [found.name for found in cleanup.when_finished(policy, pods)] == gone
+    assert [found.name for found in cleanup.when_finished(policy, pods, at(0))] == gone
 
 
 def test_pods_of_past_attempts_go_but_a_few_that_failed() -> None:
@@ -87,8 +87,28 @@ def test_pods_of_past_attempts_go_but_a_few_that_failed() -> None:
         pod(2, attempt=4).running().deleting(),
         pod(0, attempt=1).failed(1),
     ]
-    gone = cleanup.of_past_attempts([builder.obj() for builder in pods], 5)
+    gone = cleanup.of_past_attempts([builder.obj() for builder in pods], 5, at(0))
     assert [found.name for found in gone] == ["digits-4-0", "digits-1-0"]
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_a_pod_whose_worker_just_ended_is_left_to_end_by_itself_with_its_logs(exit_code: int) -> None:
+    ended = pod(0).running().with_(running=False, exit_code=exit_code, finished=at(0)).obj()
+    for now in (at(-2), at(1)):
+        assert cleanup.when_finished("Running", [ended], now) == ()
+        assert cleanup.of_past_attempts([ended], 1, now) == ()
+    assert cleanup.look_again("Running", [ended], at(1)) == timedelta(seconds=9)
+    # All means all.
+    assert cleanup.when_finished("All", [ended], at(1)) == (ended,)
+    assert cleanup.look_again("All", [ended], at(1)) is None
+
+
+def test_a_pod_whose_sidecar_goes_on_after_the_worker_goes_in_the_end() -> None:
+    ended = pod(0).running().with_(running=False, exit_code=0, finished=at(0)).obj()
+    assert cleanup.when_finished("Running", [ended], at(10)) == (ended,)
+    assert cleanup.of_past_attempts([ended], 1, at(10)) == (ended,)
+    assert cleanup.look_again("Running", [ended], at(10)) is None
+    assert cleanup.look_again("Running", [pod(0).succeeded().with_(finished=at(0)).obj()], at(1)) is None
 
 
 def test_success_needs_every_pod() -> None:
