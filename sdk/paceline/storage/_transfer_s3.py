@@ -35,6 +35,7 @@ class S3Upload:
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._upload: Multipart | None = None
+        self._refused: StorageError | None = None
         self._parts: dict[int, Part] = {}
         self._part_bytes = part_bytes(size)
         self.about: dict[str, Any] = {}
@@ -91,8 +92,15 @@ class S3Upload:
         with self._lock:
             if self._file is None:
                 self._file = self._local.open("rb", buffering=0)
+            if self._refused is not None:
+                raise self._refused
             if self._upload is None:
-                self._upload = self._rules.again(lambda: self._objects.begin(self._key))
+                try:
+                    self._upload = self._rules.again(lambda: self._objects.begin(self._key))
+                except StorageError as e:
+                    # The other parts have been waiting for the lock: they shall not ask again.
+                    self._refused = e
+                    raise
             return self._upload, self._file
 
     def _body(self, file: BinaryIO, offset: int, length: int) -> Body:

@@ -1,0 +1,65 @@
+"""The figures of `benchmarks.storage` as a table, between two marks of a page."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+BEGIN = "<!-- storage figures: written by `python -m benchmarks.storage --table`, not by hand -->"
+END = "<!-- end of storage figures -->"
+OURS = "paceline"
+# Those that the ratio is taken against; further clients only stand beside.
+RIVALS = ("boto3", "s3fs", "pyarrow", "aws s3 sync")
+_NAMES = {"boto3": "boto3 transfer", "pyarrow": "pyarrow.fs.copy_files", OURS: "**Paceline**"}
+
+
+def render(figures: dict[str, Any]) -> str:
+    """A Markdown table: one line for each client, workload and direction, the fastest first."""
+    lines = [
+        "| what | client | time, s | against the fastest other | CPU, client + server, s | memory of the client, MiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for workload in figures["workloads"]:
+        for direction in ("up", "down"):
+            rows = _rows(figures, workload["name"], direction)
+            best = min((row["seconds"] for row in rows if row["client"] in RIVALS), default=None)
+            for row in rows:
+                ratio = f"{best / row['seconds']:.2f} x" if best else ""
+                lines.append(
+                    f"| {workload['name']}, {'upload' if direction == 'up' else 'download'} "
+                    f"| {_NAMES.get(row['client'], row['client'])} | {row['seconds']:.2f} | {ratio} "
+                    f"| {row['client_cpu_s']:.2f} + {row['server_cpu_s']:.2f} | {row['peak_mib']:.0f} |"
+                )
+    return "\n".join(lines)
+
+
+def write(figures: dict[str, Any], page: Path) -> None:
+    """Put the table between the marks.
+
+    Raises:
+        SystemExit: The page has no marks.
+    """
+    text = page.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no place for the table: add the two marks of {__name__}")
+    page.write_text(f"{before}{begin}\n\n{render(figures)}\n\n{end}{after}")
+
+
+def _rows(figures: dict[str, Any], workload: str, direction: str) -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for sample in figures["samples"]:
+        if sample["workload"] == workload and sample["direction"] == direction:
+            found.setdefault(sample["client"], []).append(sample)
+    rows = [
+        {"client": client}
+        | {
+            key: statistics.median(sample[key] for sample in samples)
+            for key in ("seconds", "client_cpu_s", "server_cpu_s")
+        }
+        | {"peak_mib": max(sample["peak_mib"] for sample in samples)}
+        for client, samples in found.items()
+    ]
+    return sorted(rows, key=lambda row: float(row["seconds"]))
