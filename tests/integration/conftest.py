@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from e2e.cluster import Bed, bed
+from e2e.cluster import Bed, bed, hadoop
 from e2e.cluster.gcs import GcsServer
+from e2e.cluster.hdfs import HdfsServer
 from e2e.cluster.s3 import S3Server
 from tests.support.crdserver import crd_server
 from tests.support.faultproxy import FaultProxy
@@ -18,7 +20,7 @@ from tests.support.faultproxy import FaultProxy
 # gcsfs reads this when it is imported, and waits a minute for each bucket of an emulator without it.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
-__all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "s3_server"]
+__all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "hdfs_server", "s3_server"]
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +52,24 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
         server.remove()
 
 
+@pytest.fixture(scope="session")
+def hdfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HdfsServer]:
+    """Return a real HDFS on loopback; without Java its tests are skipped. A test that stops it starts it again."""
+    if sentence := hadoop.missing():
+        pytest.skip(sentence)
+    server = HdfsServer.start_local(tmp_path_factory.mktemp("hdfs"))
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
 @pytest.fixture
-def fault_proxy() -> Iterator[Callable[[str], FaultProxy]]:
+def fault_proxy() -> Iterator[Callable[..., FaultProxy]]:
     """Return a maker of proxies in front of a server: `fault_proxy(s3_server.endpoint).fail(Reset(), method="PUT")`."""
     with ExitStack() as stack:
-        yield lambda target: stack.enter_context(FaultProxy(target))
+
+        def make(target: str, **options: Any) -> FaultProxy:
+            return stack.enter_context(FaultProxy(target, **options))
+
+        yield make
