@@ -245,6 +245,7 @@ class Agent:
         self._trained = self._terminated_at is None and bool(self._processes) and not self._is_stopped()
         begun = time.monotonic()
         artifacts: asyncio.Task[None] | None = None
+        last: asyncio.Task[None] | None = None  # what was reported after the last sync of the run files
         while not self._node.fatal and not self._is_late(begun):
             done = self._node.idle and (self._lead is None or self._lead.idle)
             if done and artifacts is None:
@@ -258,7 +259,11 @@ class Agent:
             if self._lead is None and all(task.done() for task in self._tasks):
                 break
             if self._lead is not None and done and self._lead.others_done(stopped=self._is_stopped()):
-                break
+                if last is None:
+                    last = self._background(self._lead.sync())
+                    self._aside.append(last)
+                if last.done():
+                    break
             try:
                 await asyncio.wait_for(self._changed.wait(), _FINISH_TICK_S)
             except asyncio.TimeoutError:

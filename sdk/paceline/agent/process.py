@@ -49,7 +49,7 @@ class Process:
                 os.killpg(self.pid, signal.SIGTERM)
             else:
                 self._popen.send_signal(signal.SIGTERM)
-        except (ProcessLookupError, PermissionError):
+        except (ProcessLookupError, PermissionError, FileNotFoundError):  # the last: it has just ended
             pass
 
     def kill(self) -> None:

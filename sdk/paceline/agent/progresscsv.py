@@ -25,7 +25,7 @@ class ProgressCsv:
             with self._path.open(encoding="utf-8", newline="") as f:
                 self._columns = next(csv.reader(f), [])
         self._known = set(self._columns)
-        self._file = self._path.open("a", encoding="utf-8", newline="")
+        self._file = self._path.open("a", encoding="utf-8", errors="replace", newline="")
 
     def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; they are with the operating system when this returns."""
@@ -53,13 +53,16 @@ class ProgressCsv:
         self._columns += new
         self._known.update(new)
         partial = self._path.with_suffix(".partial")
-        with self._path.open(encoding="utf-8", newline="") as f, partial.open("w", encoding="utf-8", newline="") as out:
+        with (
+            self._path.open(encoding="utf-8", newline="") as f,
+            partial.open("w", encoding="utf-8", errors="replace", newline="") as out,
+        ):
             writer, rows = csv.writer(out), csv.reader(f)
             next(rows, None)
             writer.writerow(self._columns)
             writer.writerows(row + [""] * (len(self._columns) - len(row)) for row in rows)
         partial.replace(self._path)
-        self._file = self._path.open("a", encoding="utf-8", newline="")
+        self._file = self._path.open("a", encoding="utf-8", errors="replace", newline="")
 
 
 def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,9 +6,11 @@ node vanishes loses the lines since the last time: `period_s` of them. A lead th
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
+from paceline.agent import log
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.storing import store
 from paceline.agent.takeover import RunDirectory
@@ -30,6 +32,7 @@ class RunSync:
         self._clock = clock
         self._synced = clock()
         self._cost_s = 0.0
+        self._turn = asyncio.Lock()
 
     @property
     def due(self) -> bool:
@@ -43,15 +46,22 @@ class RunSync:
 
     async def now(self) -> None:
         """Bring the files into the store as they are now."""
-        self._files.flush()
         directory = self._directory
-        if directory is None or not self._files.changed:
-            return
-        self._files.changed = False
-        begun = self._clock()
-        await store("run files", lambda: self._files.sync(directory.storage, directory.path))
-        self._synced = self._clock()
-        self._cost_s = self._synced - begun
+        # One at a time: else an older content could arrive after a newer one.
+        async with self._turn:
+            self._files.flush()
+            if directory is None or not self._files.changed:
+                return
+            self._files.changed = False
+            begun = self._clock()
+            try:
+                await store("run files", lambda: self._files.sync(directory.storage, directory.path))
+            except OSError as e:
+                # A full disk has no room for the copy that is sent. Checkpoints that wait there will make some.
+                self._files.changed = True
+                log.say(f"warning: the run's files were not stored this time: {e}")
+            self._synced = self._clock()
+            self._cost_s = self._synced - begun
 
 
 def period_s(size_bytes: int, cost_s: float) -> float:

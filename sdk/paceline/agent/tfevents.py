@@ -31,20 +31,23 @@ def event(time: float, step: int, scalars: Iterable[tuple[str, float]]) -> bytes
 
     Args:
         time: Seconds since the epoch.
+        scalars: As the function of this name gives them.
     """
-    values = b"".join(
-        _bytes(1, _bytes(1, tag.encode()) + b"\x15" + struct.pack("<f", _float(value))) for tag, value in scalars
-    )
+    values = b"".join(_value(tag, value) for tag, value in scalars)
     if not values:
         return b""
     return record(_double(1, time) + b"\x10" + _varint(step & 0xFFFFFFFFFFFFFFFF) + _bytes(5, values))
+
+
+def _value(tag: str, value: float) -> bytes:
+    return _bytes(1, _bytes(1, tag.encode(errors="replace")) + b"\x15" + struct.pack("<f", value))
 
 
 def scalars(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """Numbers and bools of a report; nested ones as `a/b`. NaN and infinity come as JSON has them: as strings."""
     for key, value in metrics.items():
         if isinstance(value, bool | int | float):
-            yield prefix + key, float(value) if abs(value) <= _FLOAT_MAX else math.copysign(math.inf, value)
+            yield prefix + key, _float(value)
         elif isinstance(value, Mapping):
             yield from scalars(value, f"{prefix}{key}/")
         elif value in ("NaN", "Infinity", "-Infinity"):
@@ -100,4 +103,7 @@ def _varint(value: int) -> bytes:
 
 
 def _float(value: float) -> float:
-    return value if not math.isfinite(value) or abs(value) <= _FLOAT_MAX else math.copysign(math.inf, value)
+    """What fits into 32 bits; an int may be beyond every float."""
+    if abs(value) <= _FLOAT_MAX or value != value:
+        return float(value)
+    return math.inf if value > 0 else -math.inf

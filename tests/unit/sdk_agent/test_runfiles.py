@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from paceline.agent import runfiles
 from paceline.agent.runfiles import RunFiles
 from paceline.storage import resolve
 
@@ -68,3 +71,26 @@ def test_a_restart_fetches_and_continues_also_after_a_cut_line(tmp_path: Path) -
         (None, 3, 1),
     ]
     assert [(row["a"], row["b"]) for row in rows(tmp_path / "second")] == [("1", ""), ("", "3")]
+
+
+def test_odd_texts_and_huge_numbers_neither_stop_nor_damage_the_files(tmp_path: Path) -> None:
+    write(tmp_path, {"a\ud800": "\ud800", "b": 10**400, "c": "line\nbreak"}, {"b": 1})
+    assert lines(tmp_path)[0]["b"] == 10**400
+    assert [row["b"] for row in rows(tmp_path)] == [str(10**400), "1"]
+
+
+def test_reports_are_kept_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = RunFiles(tmp_path)
+    files.open()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(runfiles, "_append", full)
+        files.report({"a": 1}, step=1, time=0, attempt=0, iteration=1)
+        files.flush()
+    files.report({"a": 2}, step=2, time=0, attempt=0, iteration=2)
+    files.close()
+    assert [line["a"] for line in lines(tmp_path)] == [1, 2]
+    assert [row["a"] for row in rows(tmp_path)] == ["1", "2"]
