@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,9 @@ class Checkpoint:
 def of_run(path: str) -> Checkpoint:
     """A checkpoint as the agent names it: a URI, a local path, or a path in the filesystem object of this run."""
     filesystem = None if "://" in path else _run_filesystem()
+    # A run in a filesystem object may have begun from a directory of this machine.
+    if filesystem is not None and Path(path).is_absolute() and Path(path).is_dir():
+        filesystem = None
     return Checkpoint(path, filesystem)
 
 
@@ -239,6 +243,10 @@ def _run_filesystem() -> Any:
 
         # Written by the process that started this run, for it alone.
         _filesystems[file] = pickle.loads(Path(file).read_bytes())
+        if "pyarrow" in sys.modules:
+            # An object that came by pickle alone skips this module, which ends Arrow's S3 client at exit: without that
+            # the process may die of SIGSEGV when it is done.
+            import pyarrow.fs  # noqa: F401
     return _filesystems[file]
 
 

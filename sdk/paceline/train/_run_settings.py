@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
+from paceline.train._checkpoint import Checkpoint
 from paceline.train._configs import CheckpointConfig, FailureConfig, RunConfig, SyncConfig, check_storage
 
 DEFAULT_DIRECTORY = "~/paceline_results"
@@ -43,13 +44,17 @@ class RunSettings:
 
         return join(self.storage_path, self.name)
 
-    def environment(self, filesystem_file: str | Path | None = None) -> dict[str, str]:
+    def environment(
+        self, filesystem_file: str | Path | None = None, *, resume_from: Checkpoint | None = None
+    ) -> dict[str, str]:
         """The agent's variables that tell of storage, checkpoints and artifacts.
 
         Args:
             filesystem_file: What `write_filesystem` wrote, where the run has a `storage_filesystem`.
+            resume_from: Where the first attempt starts. None: the latest checkpoint of the run, if it has one.
         Raises:
-            ValueError: The run has one and there is no file, or the other way round.
+            ValueError: The run has a filesystem and there is no file, or the other way round; or no text names where
+                `resume_from` is.
         """
         if (self.storage_filesystem is None) != (filesystem_file is None):
             raise ValueError("filesystem_file belongs to a run with a storage_filesystem, and to no other")
@@ -62,6 +67,8 @@ class RunSettings:
             told[c.ARTIFACTS] = json.dumps(_artifacts(self.artifacts))
         if filesystem_file is not None:
             told[c.STORAGE_FILESYSTEM] = os.fspath(filesystem_file)
+        if resume_from is not None:
+            told[c.RESUME_FROM] = _named(resume_from, self.storage_filesystem)
         return told
 
 
@@ -120,6 +127,19 @@ def _absolute(path: str, environ: Mapping[str, str]) -> str:
         home = environ.get("HOME") or str(Path.home())
         path = home + path[1:]
     return str(Path(path).expanduser().absolute())
+
+
+def _named(checkpoint: Checkpoint, filesystem: Any) -> str:
+    """The text by which an agent finds a checkpoint; it takes what has no scheme for a path in the run's filesystem."""
+    location = checkpoint._location
+    if location.is_local:
+        return Path(location.path).as_uri() if filesystem is not None else location.path
+    if location.given is None or (filesystem is not None and location.given == filesystem):
+        return location.uri
+    raise ValueError(
+        f"resume_from_checkpoint is {checkpoint!r}: its filesystem object cannot be handed to the workers. Name it by a"
+        " URI, or bring it here with to_directory() and give Checkpoint.from_directory(...)"
+    )
 
 
 def _checkpoints(config: CheckpointConfig) -> dict[str, Any]:

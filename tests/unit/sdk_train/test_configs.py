@@ -13,9 +13,10 @@ import pyarrow.fs
 import pytest
 
 from paceline.agent.config import AgentConfig
-from paceline.train import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
+from paceline.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, SyncConfig
 from paceline.train._run_settings import RunSettings, settings, write_filesystem
 
+LOCAL = pyarrow.fs.LocalFileSystem()
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
 
@@ -169,3 +170,20 @@ def test_a_filesystem_object_reaches_the_agent_as_a_file_for_its_owner_alone(tmp
     assert pickle.loads(file.read_bytes()) == filesystem
     with pytest.raises(TypeError, match=r"cannot be handed to another process.*make it picklable"):
         write_filesystem(lambda: None, tmp_path)
+
+
+def test_a_given_checkpoint_is_named_so_that_the_agent_finds_it(tmp_path: Path) -> None:
+    memory, other = fsspec.filesystem("memory"), pyarrow.fs.SubTreeFileSystem(str(tmp_path), LOCAL)
+    plain = decided(RunConfig(name="n", storage_path="s3://b/p"))
+    in_object = decided(RunConfig(name="n", storage_path="p", storage_filesystem=memory))
+    file = write_filesystem(memory, tmp_path)
+    s3, local = Checkpoint("s3://b/r/checkpoint_000003?region=eu"), Checkpoint.from_directory(tmp_path)
+    assert plain.environment(resume_from=s3)["PACELINE_RESUME_FROM"] == "s3://b/r/checkpoint_000003?region=eu"
+    assert plain.environment(resume_from=local)["PACELINE_RESUME_FROM"] == str(tmp_path)
+    assert in_object.environment(file, resume_from=local)["PACELINE_RESUME_FROM"] == f"file://{tmp_path}"
+    own = Checkpoint("/r/checkpoint_000001", memory)
+    assert in_object.environment(file, resume_from=own)["PACELINE_RESUME_FROM"] == "/r/checkpoint_000001"
+    for run, given in ((plain, ()), (in_object, (file,))):
+        with pytest.raises(ValueError, match=r"cannot be handed to the workers.*to_directory\(\)"):
+            run.environment(*given, resume_from=Checkpoint("r/checkpoint_000001", other))
+    assert "PACELINE_RESUME_FROM" not in plain.environment()
