@@ -16,11 +16,12 @@ from e2e.cluster.hdfs import HdfsServer
 from e2e.cluster.s3 import S3Server
 from tests.support.crdserver import crd_server
 from tests.support.faultproxy import FaultProxy
+from tests.support.full_disk import CannotMountError, SmallDisk, mounted
 
 # gcsfs reads this when it is imported, and waits a minute for each bucket of an emulator without it.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
-__all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "hdfs_server", "s3_server"]
+__all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "hdfs_server", "s3_server", "small_disk"]
 
 
 @pytest.fixture(scope="session")
@@ -71,5 +72,20 @@ def fault_proxy() -> Iterator[Callable[..., FaultProxy]]:
 
         def make(target: str, **options: Any) -> FaultProxy:
             return stack.enter_context(FaultProxy(target, **options))
+
+        yield make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
+    """Return a maker of small disks: `small_disk(16).path` is a folder with 16 MiB. Skips where none can be mounted."""
+    with ExitStack() as stack:
+        count = iter(range(1000))
+
+        def make(size_mib: int) -> SmallDisk:
+            try:
+                return stack.enter_context(mounted(tmp_path / f"disk-{next(count)}", size_mib))
+            except CannotMountError as error:
+                pytest.skip(str(error))
 
         yield make
