@@ -29,7 +29,7 @@ def main() -> int:
         print("no checkpoint: name one as the argument, or by spec.checkpoints.resumeFrom", file=sys.stderr)
         return 2
     accuracy, step = evaluate(checkpoint, args.data)
-    print(f"checkpoint {checkpoint.path}\nstep       {step}\naccuracy   {accuracy:.4f}")
+    print(f"checkpoint {checkpoint.uri}\nstep       {step}\naccuracy   {accuracy:.4f}")
     report({"accuracy": accuracy, "step": step})
     return 0
 
