@@ -55,7 +55,7 @@ class Address:
     secure: bool
     host: str
     port: int | None
-    proxy: str = ""  # URL; may carry user:password
+    proxy: str = field(default="", repr=False)  # URL; may carry user:password
     ca_bundle: str = ""  # file with the certificates to trust; empty: the system's
 
     @property

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_DIRECTORY_BUCKET = "--x-s3"  # S3 Express One Zone: botocore would have to ask for a session first
 _PROBE = "paceline-probe"
 
 
@@ -41,6 +42,8 @@ def find(client: S3Client, bucket: str) -> Place:
         StorageError: The bucket is of a kind that is signed in another way.
         botocore.exceptions.BotoCoreError: No credentials, no region, a bad bucket name.
     """
+    if bucket.endswith(_DIRECTORY_BUCKET):
+        raise _other_signature(bucket)
     me = threading.get_ident()
 
     def stop(request: Any, **_: Any) -> None:
@@ -62,10 +65,7 @@ def find(client: S3Client, bucket: str) -> Place:
         authorization = authorization.decode()
     scope = _SCOPE.search(authorization)
     if scope is None:
-        raise StorageError(
-            f"s3://{bucket} wants requests signed in a way that Paceline does not know (a directory bucket, or a"
-            " multi-region access point): use a general purpose bucket"
-        )
+        raise _other_signature(bucket)
     where = urlsplit(request.url)
     prefix = where.path[: -len(_PROBE)]
     address = Address(
@@ -76,6 +76,13 @@ def find(client: S3Client, bucket: str) -> Place:
         ca_bundle=_ca_bundle(client) if where.scheme == "https" else "",
     )
     return Place(address, prefix, scope[1], scope[2])
+
+
+def _other_signature(bucket: str) -> StorageError:
+    return StorageError(
+        f"s3://{bucket} wants requests signed in a way that Paceline does not know (a directory bucket, or a"
+        " multi-region access point): use a general purpose bucket"
+    )
 
 
 def _proxy(client: S3Client, url: str) -> str:
