@@ -113,8 +113,8 @@ class Operator:
         def feed(type: str | None, body: dict[str, Any]) -> None:
             if type == "DELETED":
                 reconciler.gone(body)
-            elif (key := reconciler.take(body)) is not None:
-                queue.add(key)
+            else:
+                queue.add(reconciler.take(body))
 
         informers = [PodInformer(client, pods, namespace) for namespace in self._config.namespaces or (None,)]
         poller = AgentPoller(client, jobs, pods, queue.add, poll_s=self._config.progress_poll_seconds)

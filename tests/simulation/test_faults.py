@@ -116,6 +116,48 @@ async def test_suspend_and_resume_cost_no_restart() -> None:
         assert (status["phase"], status["restarts"], status["attempt"]) == ("Succeeded", 0, 1)
 
 
+async def test_a_pod_that_succeeded_may_be_deleted_before_the_others_end() -> None:
+    released = False
+
+    def outcome(attempt: int, index: int) -> Outcome:
+        return "succeed" if index == 0 or released else "run"
+
+    def user(cluster: FakeCluster, tick: int) -> None:
+        nonlocal released
+        if tick == 20:
+            cluster.delete_pod("digits-0-0")
+        released = tick >= 30
+
+    for seed, lag in ((0, 0), (1, 5), (2, 5)):
+        cluster = FakeCluster(outcome=outcome)
+        submit(cluster, job())
+        await run(cluster, seed=seed, max_lag=lag, each_tick=user)
+        status = cluster.job()["status"]
+        assert (status["phase"], status["restarts"], status["attempt"]) == ("Succeeded", 0, 0)
+        assert status["workers"]["succeeded"] == 3
+
+
+async def test_the_record_proves_it_to_an_operator_that_was_not_there() -> None:
+    cluster = FakeCluster(outcome=lambda attempt, index: "succeed" if index == 0 else "run")
+    submit(cluster, job())
+    first = Operator(cluster, Notes(), lambda: 0)
+    for _ in range(30):
+        await first.look()
+        cluster.tick()
+    assert cluster.job()["status"]["workers"]["succeeded"] == 1
+    cluster.delete_pod("digits-0-0")
+    second = Operator(cluster, Notes(), lambda: 0)
+    for _ in range(10):
+        await second.look()
+        cluster.tick()
+    assert cluster.job()["status"]["attempt"] == 0
+    cluster.delete_pod("digits-0-1")
+    for _ in range(3):
+        await second.look()
+        cluster.tick()
+    assert cluster.job()["status"]["attempt"] == 1, "that one had not succeeded"
+
+
 async def test_a_job_made_anew_under_the_same_name_waits_for_the_old_ones_pods() -> None:
     cluster = FakeCluster(outcome=succeed)
     submit(cluster, job())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -36,6 +37,8 @@ class Remembered:
     """By uid: pods that this operator made and the informer has not shown yet."""
     deleting: set[str] = field(default_factory=set)
     """Uids of pods whose deletion was accepted."""
+    ended_well: dict[str, PodSeen] = field(default_factory=dict)
+    """By uid: pods of the current attempt that succeeded. One that is deleted afterwards has done its work."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     report: AgentReport | None = None
@@ -101,8 +104,10 @@ class Jobs:
             if uid in shown or shown_up_to >= made.resource_version:
                 del known.created[uid]
         known.deleting &= {*shown, *known.created}
-        pods = tuple(_deleting(pod, known.deleting) for pod in (*shown.values(), *known.created.values()))
         attempt = job.status.attempt
+        known.ended_well = _ended_well(known, shown, attempt)
+        gone = [replace(pod, deleting=True) for uid, pod in known.ended_well.items() if uid not in shown]
+        pods = tuple(_deleting(pod, known.deleting) for pod in (*shown.values(), *known.created.values(), *gone))
         if sum(pod.attempt == attempt for pod in pods) == job.spec.pods:
             known.complete_attempt = attempt
         if known.report_attempt != attempt:
@@ -132,6 +137,14 @@ class Jobs:
     def running(self) -> list[tuple[str, Remembered]]:
         """Return the jobs whose agents may have something to tell."""
         return [item for item in self._jobs.items() if item[1].job.status.phase not in FINISHED]
+
+
+def _ended_well(known: Remembered, shown: Mapping[str, PodSeen], attempt: int) -> dict[str, PodSeen]:
+    if known.job.status.finished:
+        return {}
+    found = {uid: pod for uid, pod in known.ended_well.items() if pod.attempt == attempt}
+    found.update((uid, pod) for uid, pod in shown.items() if pod.attempt == attempt and pod.succeeded)
+    return found
 
 
 def _deleting(pod: PodSeen, deleting: set[str]) -> PodSeen:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from paceline_operator.cluster import mergepatch, warnings
+from paceline_operator.cluster import mergepatch, unreadable, warnings
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError
 from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
@@ -56,6 +56,7 @@ class Reconciler:
         self._now = now
         self._counted = counted
         self._executor = Executor(api, config, gate)
+        self._unreadable: dict[str, unreadable.Unreadable] = {}
 
     async def reconcile(self, key: str) -> timedelta | None:
         """Look at a job once; return when to look again though nothing happens.
@@ -64,6 +65,9 @@ class Reconciler:
             ApiError: The API server refused or failed: look again later.
             UnreachableError: No answer: look again later.
         """
+        if (strange := self._unreadable.get(key)) is not None:
+            await self._tell_unreadable(key, strange)
+            return None
         known = self._jobs.get(key)
         if known is None:
             return None
@@ -114,8 +118,21 @@ class Reconciler:
                 raise
             self._jobs.forget(key, known.job.uid)
             return None
-        self._jobs.put(body, self._now())
+        self.take(body)
         return timedelta(seconds=0.2)
+
+    async def _tell_unreadable(self, key: str, strange: unreadable.Unreadable) -> None:
+        patch = strange.patch(self._now())
+        if patch is None:
+            return
+        try:
+            await self._executor.patch_status(strange.job, strange.version, patch, Turn.SOON)
+        except ApiError as error:
+            if error.code not in (CONFLICT, NOT_FOUND):
+                raise
+            return  # The watch brings what it is now.
+        log.error("%s: %s", key, strange.message, extra={"job": key})
+        self._notes.post(strange.job, strange.note)
 
     async def _carry_out(self, known: Remembered, decided: Plan) -> None:
         job = known.job
@@ -190,21 +207,38 @@ class Reconciler:
             return not known.refusals
         return bool(decided.status) or any(known.warnings.get(name) for name in decided.inspect)
 
-    def take(self, body: dict[str, Any]) -> str | None:
-        """Take over a body from a watch; return its key, None where it cannot be read."""
+    def take(self, body: dict[str, Any]) -> str:
+        """Take over a body from a watch or an answer; return its key."""
         metadata = body.get("metadata") or {}
         key = f"{metadata.get('namespace')}/{metadata.get('name')}"
+        if self._is_old(key, metadata):
+            return key
         try:
             self._jobs.put(body, self._now())
         except ValidationError as error:
-            log.error("%s does not fit this operator's schema and is left alone: %s", key, error, extra={"job": key})
-            return None
+            # What was read before must not be acted on: it is no longer what the user wants.
+            self._jobs.forget(key)
+            self._unreadable[key] = unreadable.read(body, error)
+        else:
+            self._unreadable.pop(key, None)
         return key
+
+    def _is_old(self, key: str, metadata: dict[str, Any]) -> bool:
+        """Whether a newer body of this very job is known."""
+        known = self._unreadable.get(key) or self._jobs.get(key)
+        if known is None or known.job.uid != metadata.get("uid"):
+            return False
+        newest = known.version if isinstance(known, unreadable.Unreadable) else known.resource_version
+        return int(metadata.get("resourceVersion") or 0) < newest
 
     def gone(self, body: dict[str, Any]) -> None:
         """Forget a job that was deleted."""
         metadata = body.get("metadata") or {}
-        self._jobs.forget(f"{metadata.get('namespace')}/{metadata.get('name')}", metadata.get("uid"))
+        key = f"{metadata.get('namespace')}/{metadata.get('name')}"
+        self._jobs.forget(key, metadata.get("uid"))
+        strange = self._unreadable.get(key)
+        if strange is not None and strange.job.uid == metadata.get("uid"):
+            del self._unreadable[key]
 
 
 def _kinds(known: Remembered) -> dict[str, tuple[int, str]]:

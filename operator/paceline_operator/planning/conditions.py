@@ -35,6 +35,10 @@ class Conditions:
         if type in self._conditions:
             self.set(type, False, reason, message)
 
+    def drop(self, type: str) -> None:
+        """Remove a condition that says nothing any more."""
+        self._conditions.pop(type, None)
+
     def values(self) -> list[Condition]:
         """Return the conditions, in the order in which they came up."""
         return list(self._conditions.values())

@@ -75,6 +75,7 @@ def standing(
     running = complete and counts.running + counts.succeeded == counts.desired
     scheduled = complete and counts.scheduled == counts.desired
     conditions = Conditions(status.conditions, now, job.metadata.generation)
+    conditions.drop(reasons.INVALID_SPEC)  # Of an operator that could not read the job.
     _scheduled(conditions, counts, scheduled, problem)
     _running(conditions, counts, running, problem, status)
     if status.checkpoint is not None:

@@ -164,3 +164,20 @@ def test_a_final_failure_spends_no_restart() -> None:
     decision = restart.decide(final, [_record(0)], restarts=0, policy=FailurePolicy())
     assert isinstance(decision, restart.FailJob)
     assert decision.reason == "StorageError"
+
+
+@pytest.mark.parametrize(
+    ("current", "recorded", "gone"),
+    [
+        pytest.param([pod(0), pod(1), pod(2)], 0, [], id="all are there"),
+        pytest.param([pod(0), pod(1).succeeded()], 2, [2], id="two had succeeded, one of them is there"),
+        pytest.param([pod(0), pod(1).succeeded()], 1, [], id="the one that had succeeded is there"),
+        pytest.param([pod(1)], 1, [], id="one of the two missing may have been at work"),
+        pytest.param([], 3, [0, 1, 2], id="all had succeeded"),
+    ],
+)
+def test_deleted_pods_that_had_succeeded(current: list[PodBuilder], recorded: int, gone: list[int]) -> None:
+    pods = [builder.obj() for builder in current]
+    found = success.gone(pods, "digits", 0, pods=3, recorded=recorded)
+    assert [lost.index for lost in found] == gone
+    assert all(lost.succeeded and lost.deleting for lost in found), "they count, and nobody deletes them again"
