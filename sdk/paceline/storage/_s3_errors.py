@@ -80,6 +80,11 @@ def _translate(what: str, error: Exception, options: S3Options) -> StorageError 
         return _client_error(what, cause)
     if isinstance(cause, NoCredentialsError | PartialCredentialsError):
         return StorageError(f"{what}: no credentials were found; {_CREDENTIALS_HINT}")
+    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        return StorageError(
+            f"{what}: the store's certificate is not trusted; set AWS_CA_BUNDLE to a file with the authority's"
+            " certificate"
+        )
     if isinstance(cause, OSError) and not isinstance(cause, ConnectionError | TimeoutError):
         return StorageError(f"{what}: {cause.strerror or cause}")
     if isinstance(cause, Boto3Error | BotoCoreError | ConnectionError | TimeoutError | OSError):
