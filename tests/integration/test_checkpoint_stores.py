@@ -216,6 +216,23 @@ def test_processes_outside_a_pod_share_one_download(s3: Place, tmp_path: Path, s
         user.stdout.close()
 
 
+def test_processes_may_copy_into_one_directory_at_once(s3: Place, tmp_path: Path) -> None:
+    s3.run().checkpoint(0, {"m": b"x" * 100_000, "sub/n": b"1"})
+    script = (
+        "import os, sys; from paceline.train import Checkpoint\n"
+        "d = Checkpoint(sys.argv[1]).to_directory(sys.argv[2])\n"
+        "print(os.stat(d + '/m').st_ino, len(open(d + '/m').read()))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(SDK), "TMPDIR": str(tmp_path)}
+    command, target = [sys.executable, "-c", script, s3.checkpoint().uri], tmp_path / "copy"
+    users = [subprocess.Popen([*command, str(target)], env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    told = {user.communicate(timeout=LOCAL_S)[0] for user in users}
+    assert len(told) == 1  # the same file: it was fetched once
+    assert told.pop().split()[1] == "100000"
+    assert content(target) == {"m": b"x" * 100_000, "sub/n": b"1"}
+    assert not any((tmp_path / f"paceline-copies-{os.getuid()}").iterdir())
+
+
 def test_a_missing_extra_is_named(s3: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     s3.run().reports({"a": 1})
     result = s3.result()

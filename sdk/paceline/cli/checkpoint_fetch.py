@@ -11,7 +11,7 @@ from rich.console import Console
 
 from paceline.cli.checkpoint_list import Row
 from paceline.cli.errors import UsageError
-from paceline.storage import checksum, transfer
+from paceline.storage import transfer
 from paceline.train import _reading
 
 _REDRAW_S = 0.1
@@ -26,7 +26,6 @@ def fetch(row: Row, directory: Path, progress: transfer.Progress) -> int:
         StorageError: The store failed, or a file is damaged.
         OSError: The disk.
     """
-    files = row.commit.lasting_files
     elsewhere = bool(row.commit.external and not row.commit.files)
     there = _there(directory)
     foreign = sorted(there - set(row.commit.files)) if not elsewhere else []
@@ -36,7 +35,7 @@ def fetch(row: Row, directory: Path, progress: transfer.Progress) -> int:
             f"{directory} holds files that are not of {row.commit.directory}: {shown}. Give an empty directory, or one"
             " that does not exist yet"
         )
-    right = {name for name in there & set(files) if _is_right(directory / name, files[name])}
+    right = _reading.right_files(directory, row.commit)
     _reading.download(
         row.location,
         directory,
@@ -95,10 +94,3 @@ def _there(directory: Path) -> set[str]:
 def _is_partial(name: str) -> bool:
     last = name.rpartition("/")[2]
     return last.endswith(".partial") or last.startswith(".paceline-partial-")
-
-
-def _is_right(path: Path, about: object) -> bool:
-    if not isinstance(about, dict) or path.is_symlink() or path.stat().st_size != about.get("size"):
-        return False
-    sums = {kind: value for kind, value in about.items() if kind.startswith("crc")}
-    return checksum.matches(path, sums) is True

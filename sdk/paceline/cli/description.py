@@ -222,7 +222,8 @@ def _result(seen: Seen) -> RenderableType | None:
         grid.add_row("files", Text(f"{result.path}\nresult.json (a line for each report), progress.csv, params.json"))
     if checkpoint:
         read = f'paceline.train.Checkpoint("{checkpoint.path}").to_directory("model")'
-        grid.add_row("read it", Text(read))
+        here = f"{seen.program} checkpoints {seen.job.name} --download model"
+        grid.add_row("read it", Text(f"{here}\n{read}"))
     if result.error:
         grid.add_row("error", failure(result.error))
     return grid

@@ -71,6 +71,8 @@ class Checkpoint:
     def to_directory(self, path: str | os.PathLike[str] | None = None) -> str:
         """Copy the files into a directory, and return it. A committed checkpoint's sizes and checksums are checked.
 
+        Several processes may do so at once: one copies at a time, and files that are there already and right stay.
+
         Args:
             path: Created when missing. None: a new temporary directory, yours to delete.
         Raises:
@@ -80,17 +82,17 @@ class Checkpoint:
         import shutil
         import tempfile
 
-        from paceline.train._reading import download
+        from paceline.train._reading import copy_into
 
         target = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="paceline-checkpoint-"))
         new = path is None or not target.exists()
         try:
             if self._is_remote() and self._agent_reads():
                 with self.as_directory() as source:
-                    shutil.copytree(source, target, dirs_exist_ok=True)
+                    copy_into(Location(source), target)
             else:
                 self._check_local()
-                download(self._location, target)
+                copy_into(self._location, target)
         except BaseException:
             if new:
                 shutil.rmtree(target, ignore_errors=True)

@@ -48,6 +48,21 @@ def shared_copy(name: str, make: Callable[[Path], None]) -> Iterator[Path]:
             _remove_if_unused(place)
 
 
+@contextlib.contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Of all processes of this user on this machine, one is inside for a name; a dead one does not hold it.
+
+    Raises:
+        OSError: The temporary directory is not writable.
+    """
+    path = _base() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
+    with _locked(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def _make(place: Path, make: Callable[[Path], None]) -> None:
     making = _beside(place, _MAKING)
     shutil.rmtree(making, ignore_errors=True)  # of a process that died here

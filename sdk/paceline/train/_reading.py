@@ -7,15 +7,15 @@ import hashlib
 import json
 import pickle
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
 from paceline.agent import names
 from paceline.agent.commits import Commit, read_commit
-from paceline.storage import StorageError, StorageNotFoundError, retry, transfer
-from paceline.train._copies import shared_copy
+from paceline.storage import StorageError, StorageNotFoundError, checksum, retry, transfer
+from paceline.train._copies import exclusive, shared_copy
 from paceline.train._location import Location
 
 PATIENCE_S = 120.0  # a person or a script waits: shorter than an agent, which holds what cannot be made again
@@ -61,6 +61,24 @@ def download(
         raise StorageNotFoundError(f"no checkpoint at {location.uri}: {e}" if found is None else str(e)) from e
 
 
+def copy_into(location: Location, target: Path) -> None:
+    """Bring a checkpoint into a directory of the user's; of several processes that do so, one fetches at a time, and
+    the others find the files of the first.
+
+    Raises:
+        StorageNotFoundError, StorageError: As `download`.
+    """
+    commit = _commit(location)
+    with exclusive(str(target.absolute())):
+        right = right_files(target, commit) if commit else frozenset()
+        download(location, target, commit=commit, skip=lambda name: name in right)
+
+
+def right_files(directory: Path, commit: Commit) -> frozenset[str]:
+    """Which files of a commit lie in the directory already, with their sizes and sums."""
+    return frozenset(name for name, about in commit.lasting_files.items() if _is_right(directory / name, about))
+
+
 @contextlib.contextmanager
 def shared_directory(location: Location) -> Iterator[Path]:
     """A copy that processes of this machine share while they use it."""
@@ -68,6 +86,13 @@ def shared_directory(location: Location) -> Iterator[Path]:
     name = json.dumps([location.uri, _identity(location.given), commit.to_json() if commit else None])
     with shared_copy(name, lambda target: download(location, target, commit=commit)) as directory:
         yield directory
+
+
+def _is_right(path: Path, about: Mapping[str, Any]) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != about.get("size"):
+        return False
+    sums = {kind: value for kind, value in about.items() if kind.startswith("crc")}
+    return checksum.matches(path, sums) is True
 
 
 def _commit(location: Location) -> Commit | None:
