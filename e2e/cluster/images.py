@@ -10,11 +10,12 @@ from pathlib import Path
 
 from e2e.cluster import bases, paths, preflight
 from e2e.cluster.bases import buildah
-from e2e.cluster.paths import REPOSITORY
+from e2e.cluster.paths import REPOSITORY, SOURCE
 from e2e.cluster.progress import Progress
 
 OPERATOR_IMAGE = "docker.io/paceline/operator:dev"
 TORCH_IMAGE = "docker.io/paceline/torch:dev"
+BUNDLED_IMAGE = "docker.io/paceline/bundled:dev"
 # Where this machine keeps its certificates and pip its settings: shown to builds, never part of an image.
 _HOST_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 _CA = _HOST_FILES[0]
@@ -29,6 +30,11 @@ def torch_image() -> Path:
     """The torch image of the examples as an archive for `Bed.load_image`."""
     folder = REPOSITORY / "images" / "torch"
     return build_image(folder / "Dockerfile", folder, TORCH_IMAGE, {})
+
+
+def bundled_image() -> Path:
+    """An image that has the agent and the SDK installed, as an archive for `Bed.load_image`."""
+    return build_image(SOURCE / "bundled.Dockerfile", REPOSITORY, BUNDLED_IMAGE, {})
 
 
 def torch_base() -> None:
