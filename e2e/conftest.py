@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import stack as stacks
-from e2e.cluster import Bed, bed
+from e2e.cluster import Bed, bed, build, hadoop
+from e2e.cluster.components import FAKE_GCS
+from e2e.cluster.gcs import PORT, GcsServer
+from e2e.cluster.hdfs import HdfsServer, Ports
 from e2e.jobs import Workspace
 from e2e.stack import Stack
 
@@ -28,6 +31,29 @@ def stack(real_nodes: Bed) -> Stack:
     installed = stacks.on_bed(real_nodes)
     installed.install()
     return installed
+
+
+@pytest.fixture(scope="session")
+def gcs(real_nodes: Bed) -> Iterator[GcsServer]:
+    """Return a server of Google's storage API that pods reach."""
+    server = GcsServer(real_nodes.process("gcs"), real_nodes.folder / "gcs", real_nodes.addresses.services, PORT)
+    build.ensure(FAKE_GCS)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def hdfs(real_nodes: Bed) -> Iterator[HdfsServer | None]:
+    """Return an HDFS that pods reach; None where this machine has no Java."""
+    if hadoop.missing():
+        yield None
+        return
+    server = HdfsServer(real_nodes.process("hdfs"), real_nodes.folder / "hdfs", real_nodes.addresses.services, Ports())
+    hadoop.ensure()
+    server.start()
+    yield server
+    server.remove()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,10 @@ class HdfsServer(StorageServer):
         """Its command line, and the superuser as a variable."""
         # A server of minutes: compiling less starts faster, one collector thread leaves the processors to the tests.
         java = ["java", f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", hadoop.classpath()]
+        # Hadoop asks for the names of addresses. Nobody in a bed knows them: each question would wait for seconds.
+        hosts = self.folder.with_suffix(".hosts")
+        hosts.write_text(f"{self.address} hdfs {socket.gethostname()}\n127.0.0.1 localhost\n")
+        java.insert(1, f"-Djdk.net.hosts.file={hosts}")
         ports = (self.ports.rpc, self.ports.http, self.ports.data, self.ports.data_http, self.ports.data_ipc)
         arguments = [str(self.folder), self.address, *map(str, ports)]
         return [*java, hadoop.MAIN, *arguments], {"HADOOP_USER_NAME": _SUPERUSER}
