@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from paceline.train import _copies
 from paceline.train._copies import shared_copy
 from tests.support.agents import SDK, wait_for
 from tests.support.timeouts import LOCAL_S
@@ -81,6 +82,7 @@ def other_process(temporary: Path, body: str) -> subprocess.Popen[str]:
     script = f"""
 import os, sys, time
 from pathlib import Path
+from paceline.train import _copies
 from paceline.train._copies import shared_copy
 def make(directory):
     (directory / "file").write_text("theirs")
@@ -117,7 +119,11 @@ def test_processes_share_and_what_a_killed_one_left_is_removed(temporary: Path) 
     assert list(temporary.iterdir()) == []
 
 
-def test_a_process_killed_while_it_downloads_leaves_no_half_copy(temporary: Path) -> None:
+def test_a_process_killed_while_it_downloads_leaves_no_half_copy(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting_now = threading.Event()
+    monkeypatch.setattr(_copies, "_remove_unused", lambda base: waiting_now.set())
     other = other_process(temporary, "print('making', flush=True); time.sleep(60)")
     assert other.stdout is not None
     assert other.stdout.readline() == "making\n"
@@ -129,6 +135,7 @@ def test_a_process_killed_while_it_downloads_leaves_no_half_copy(temporary: Path
                 return (directory / "file").read_text()
 
         waiting = pool.submit(use)
+        waiting_now.wait(LOCAL_S)
         other.send_signal(signal.SIGKILL)
         assert waiting.result(LOCAL_S) == "ours"
     other.wait(LOCAL_S)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.fs
 import pytest
 
 from paceline import train
-from paceline.train import _handover
+from paceline.storage import Entry, StorageError
+from paceline.storage._local import LocalStorage
+from paceline.train import _handover, _reading
+from paceline.train._location import Location
 from tests.support.agents import SDK
 
 
@@ -72,6 +77,31 @@ def test_a_local_checkpoint_is_used_in_place_and_copied_on_request(tmp_path: Pat
     assert checkpoint.get_metadata() == {"a": 1, "b": 2}
     with pytest.raises(FileNotFoundError), train.Checkpoint(tmp_path / "none").as_directory():
         pass
+
+
+def test_checkpoints_of_different_filesystems_differ(tmp_path: Path) -> None:
+    one, other = (pyarrow.fs.SubTreeFileSystem(str(tmp_path / d), pyarrow.fs.LocalFileSystem()) for d in "ab")
+    assert train.Checkpoint("c", one) == train.Checkpoint("c", one)
+    assert train.Checkpoint("c", one) != train.Checkpoint("c", other)
+    assert train.Checkpoint("b/c", one) != train.Checkpoint("s3://b/c")
+    assert train.Checkpoint("s3://b/c?region=eu") != train.Checkpoint("s3://b/c?region=us")
+    assert train.Checkpoint("s3://b/c/") == train.Checkpoint("s3://b/c")
+    assert train.Checkpoint(f"file://{tmp_path}") == train.Checkpoint(tmp_path, pyarrow.fs.LocalFileSystem())
+
+
+def test_a_store_cannot_place_files_elsewhere_on_this_machine(tmp_path: Path) -> None:
+    class Hostile(LocalStorage):
+        def files(self, directory: str) -> Iterator[Entry]:
+            yield Entry("../../evil", 4)
+
+        def get_file(self, path: str, local: str) -> None:
+            Path(local).write_text("evil")
+
+    location = Location(tmp_path / "c")
+    location._storage = Hostile()
+    with pytest.raises(StorageError, match="leads out of the checkpoint's directory"):
+        _reading.download(location, tmp_path / "a/b")
+    assert not (tmp_path / "evil").exists()
 
 
 @pytest.fixture
