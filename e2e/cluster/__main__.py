@@ -12,6 +12,7 @@ from e2e.cluster.bed import Bed, KubectlError
 from e2e.cluster.preflight import RefusedError
 from e2e.cluster.slots import NoFreeSlotError
 from e2e.cluster.state import Options
+from e2e.cluster.stores import StorageServer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,9 @@ def _up(options: argparse.Namespace) -> int:
     kwok_nodes = options.kwok_nodes or (100 if options.kwok else 0)
     nodes = options.nodes if options.nodes is not None else (0 if options.kwok else 3)
     started = time.monotonic()
-    bed = lifecycle.up(options.name, Options(nodes, options.gpus_per_node, kwok_nodes, options.s3))
+    bed = lifecycle.up(
+        options.name, Options(nodes, options.gpus_per_node, kwok_nodes, options.s3, options.gcs, options.hdfs)
+    )
     print(f"bed {bed.name} is up after {time.monotonic() - started:.1f} s: {nodes} nodes, {kwok_nodes} fake nodes")
     print(f"export KUBECONFIG={bed.kubeconfig}")
     return 0
@@ -81,8 +84,8 @@ def _start_node(options: argparse.Namespace) -> int:
     return 0
 
 
-def _s3(options: argparse.Namespace) -> int:
-    server = _bed(options).s3
+def _store(options: argparse.Namespace) -> int:
+    server: StorageServer = getattr(_bed(options), options.store)
     if options.action != "env":
         getattr(server, options.action)()
     for key, value in server.environment.items():
@@ -109,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--kwok", action="store_true", help="fake nodes in place of real ones, for scale")
     up.add_argument("--kwok-nodes", type=int, default=0, help="how many fake nodes (with --kwok: 100)")
     up.add_argument("--no-s3", dest="s3", action="store_false", help="no S3 server")
+    up.add_argument("--gcs", action="store_true", help="a server of Google's storage API too")
+    up.add_argument("--hdfs", action="store_true", help="an HDFS too (needs Java)")
     up.set_defaults(run=_up)
 
     make = commands.add_parser("build", help="build all programs and images ahead of time, without starting anything")
@@ -134,9 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("node")
         command.set_defaults(run=run)
 
-    s3 = commands.add_parser("s3", parents=[common], help="the bed's S3 server; prints variables for a shell")
-    s3.add_argument("action", choices=["env", "start", "stop", "restart"], nargs="?", default="env")
-    s3.set_defaults(run=_s3)
+    for name in ("s3", "gcs", "hdfs"):
+        store = commands.add_parser(
+            name, parents=[common], help=f"the bed's {name} server; prints variables for a shell"
+        )
+        store.add_argument("action", choices=["env", "start", "stop", "restart"], nargs="?", default="env")
+        store.set_defaults(run=_store, store=name)
     return parser
 
 

@@ -5,24 +5,29 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
-from e2e.cluster import build, imagestore, paths
+from e2e.cluster import build, gcs, hdfs, imagestore, paths
 from e2e.cluster.api import Api
 from e2e.cluster.components import HELM
 from e2e.cluster.controlplane import NODE_GRACE_S, ControlPlane
+from e2e.cluster.gcs import GcsServer
+from e2e.cluster.hdfs import HdfsServer
 from e2e.cluster.node import Node
 from e2e.cluster.nodeconfig import NodeLayout
 from e2e.cluster.pki import Authority
 from e2e.cluster.processes import BedProcess
 from e2e.cluster.s3 import PORT, S3Server
 from e2e.cluster.state import State
+from e2e.cluster.stores import StorageServer
 
 # Fake nodes renew rarely: their heartbeats would be the main load of a bed made to measure something else.
 _FAKE_NODE_GRACE_S = 300
+_Store = TypeVar("_Store", bound=StorageServer)
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -43,7 +48,7 @@ class Bed:
         self.kubeconfig: Path = self.plane.admin_kubeconfig()
         self.api = Api(self.kubeconfig)
         self._nodes = {name: self._node(name, index) for name, index in record.nodes.items()}
-        self._s3 = S3Server(self.process("s3"), record.folder / "s3", self.addresses.services, PORT)
+        self._stores = self._make_stores()
 
     @property
     def node_names(self) -> list[str]:
@@ -58,9 +63,22 @@ class Bed:
     @property
     def s3(self) -> S3Server:
         """The bed's S3 server, for pods and host at the same URL."""
-        if not self._state.options.s3:
-            raise RuntimeError(f"bed {self.name} was made without S3: use bed(..., s3=True)")
-        return self._s3
+        return self._store(S3Server, "s3")
+
+    @property
+    def gcs(self) -> GcsServer:
+        """The bed's server of Google's storage API, for pods and host at the same URL."""
+        return self._store(GcsServer, "gcs")
+
+    @property
+    def hdfs(self) -> HdfsServer:
+        """The bed's HDFS, for pods and host at the same address."""
+        return self._store(HdfsServer, "hdfs")
+
+    @property
+    def stores(self) -> Mapping[str, StorageServer]:
+        """The storage servers that this bed was made with, by name."""
+        return self._stores
 
     @property
     def server(self) -> str:
@@ -95,8 +113,8 @@ class Bed:
     def process(self, name: str) -> BedProcess:
         """One process of the bed, for fault tests: `.kill()`, `.restart()`, `.pause()`, `.resume()`, `.pid`, `.log`.
 
-        Names: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns, kube-proxy, kwok, s3, and
-        `<node>-kubelet`, `<node>-containerd`. Killed processes stay dead until somebody restarts them.
+        Names: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns, kube-proxy, kwok, s3, gcs, hdfs,
+        and `<node>-kubelet`, `<node>-containerd`. Killed processes stay dead until somebody restarts them.
         """
         process = BedProcess(self.name, name, self._state.folder, netns=self.addresses.netns)
         if name == "kube-apiserver":
@@ -176,12 +194,12 @@ class Bed:
 
     def healthy(self) -> bool:
         """Whether every process lives, the API server answers and every node is Ready."""
-        expected = [*CONTROL_PLANE, *(["s3"] if self._state.options.s3 else [])]
+        expected = [*CONTROL_PLANE, *self._stores]
         expected += ["coredns", "kube-proxy"] if self._nodes else []
         expected += ["kwok"] if self._state.options.kwok_nodes else []
         if any(self.process(name).pid is None for name in expected) or not all(n.alive() for n in self._nodes.values()):
             return False
-        if not self.api.ready() or (self._state.options.s3 and not self._s3.answers()):
+        if not self.api.ready() or not all(store.answers() for store in self._stores.values()):
             return False
         try:
             for node in self._nodes.values():
@@ -189,6 +207,23 @@ class Bed:
         except RuntimeError:
             return False
         return True
+
+    def _make_stores(self) -> dict[str, StorageServer]:
+        options, folder, address = self._state.options, self._state.folder, self.addresses.services
+        made: dict[str, StorageServer] = {}
+        if options.s3:
+            made["s3"] = S3Server(self.process("s3"), folder / "s3", address, PORT)
+        if options.gcs:
+            made["gcs"] = GcsServer(self.process("gcs"), folder / "gcs", address, gcs.PORT)
+        if options.hdfs:
+            made["hdfs"] = HdfsServer(self.process("hdfs"), folder / "hdfs", address, hdfs.Ports())
+        return made
+
+    def _store(self, kind: type[_Store], name: str) -> _Store:
+        store = self._stores.get(name)
+        if not isinstance(store, kind):
+            raise RuntimeError(f"bed {self.name} was made without {name}: use bed(..., {name}=True)")
+        return store
 
     def _node(self, name: str, index: int) -> Node:
         layout = NodeLayout(self.name, name, index, self.addresses)

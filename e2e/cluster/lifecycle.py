@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from e2e.cluster import (
     cleanup,
     components,
     fakenodes,
+    hadoop,
     imagestore,
     network,
     paths,
@@ -35,6 +37,8 @@ def bed(
     kwok_nodes: int = 0,
     s3: bool = True,
     *,
+    gcs: bool = False,
+    hdfs: bool = False,
     keep: bool = False,
 ) -> Iterator[Bed]:
     """A bed inside a `with` block, ended after it.
@@ -45,9 +49,11 @@ def bed(
         gpus_per_node: `nvidia.com/gpu` that each node shows.
         kwok_nodes: Fake nodes beside (or, with `nodes=0`, in place of) the real ones.
         s3: Whether to run an S3 server.
+        gcs: Whether to run a server of Google's storage API.
+        hdfs: Whether to run an HDFS. Needs Java.
         keep: Leave the bed up; the next `bed` or `up` with the same name and options takes it over.
     """
-    started = up(name, Options(nodes, gpus_per_node, kwok_nodes, s3))
+    started = up(name, Options(nodes, gpus_per_node, kwok_nodes, s3, gcs, hdfs))
     try:
         yield started
     finally:
@@ -62,17 +68,24 @@ def up(name: str, options: Options) -> Bed:
     if options.nodes > slots.MAX_NODES:
         raise ValueError(f"a bed has at most {slots.MAX_NODES} real nodes: use --kwok-nodes for more")
     wanted = components.wanted(
-        nodes=options.nodes, kwok_nodes=options.kwok_nodes, s3=options.s3, kubectl=not shutil.which("kubectl")
+        nodes=options.nodes,
+        kwok_nodes=options.kwok_nodes,
+        s3=options.s3,
+        gcs=options.gcs,
+        kubectl=not shutil.which("kubectl"),
     )
     missing = [component for component in wanted if not build.is_built(component)]
     preflight.check(needs_build=bool(missing))
+    if options.hdfs and (sentence := hadoop.missing()):
+        raise preflight.RefusedError(sentence)
     with paths.lock(f"bed-{name}"):
         record = state.load(name)
         keys = {component.name: component.key for component in wanted}
         if record and _reusable(record, options, keys):
             return Bed(record)
         cleanup.clean(name)
-        progress = Progress(len(missing) + 3 + (1 if options.nodes else 0))
+        fetch = options.hdfs and not hadoop.is_built()
+        progress = Progress(len(missing) + 3 + (1 if options.nodes else 0) + (1 if fetch else 0))
         with progress.shown():
             _prepare(missing, options, progress)
             try:
@@ -93,14 +106,25 @@ def build_everything(*, images: bool = True) -> None:
     """Build every program, and unpack the images of this repository, so that a later `up` has nothing to wait for."""
     missing = [component for component in components.ALL if not build.is_built(component)]
     preflight.check(needs_build=bool(missing))
-    progress = Progress(len(missing))
+    without_hdfs = hadoop.missing()
+    fetch = not without_hdfs and not hadoop.is_built()
+    progress = Progress(len(missing) + (1 if fetch else 0))
     packages = preflight.BASE_PACKAGES | preflight.NODE_PACKAGES | preflight.IMAGE_PACKAGES
     with progress.shown():
         preflight.install_packages(packages, progress)
-        with _beside(image_builder.torch_base if images else lambda: None):
+        with _beside(lambda: _downloads(fetch, images, progress)):
             build.ensure_all(missing, progress)
+    if without_hdfs:
+        print(f"no HDFS: {without_hdfs}", file=sys.stderr)
     for archive in (image_builder.operator_image, image_builder.torch_image) if images else ():
         imagestore.unpacked(archive())
+
+
+def _downloads(fetch: bool, images: bool, progress: Progress) -> None:
+    if fetch:
+        hadoop.ensure(progress)
+    if images:
+        image_builder.torch_base()
 
 
 def running(name: str) -> Bed | None:
@@ -120,8 +144,14 @@ def _prepare(missing: Sequence[Component], options: Options, progress: Progress)
     packages = preflight.BASE_PACKAGES | (preflight.NODE_PACKAGES if options.nodes else {})
     if options.nodes:
         preflight.allow_watches()
-    with _beside(lambda: preflight.install_packages(packages, progress)):
+    with _beside(lambda: _from_the_network(packages, options.hdfs, progress)):
         build.ensure_all(missing, progress)
+
+
+def _from_the_network(packages: dict[str, str], hdfs: bool, progress: Progress) -> None:
+    preflight.install_packages(packages, progress)
+    if hdfs and not hadoop.is_built():
+        hadoop.ensure(progress)
 
 
 @contextmanager
@@ -157,9 +187,12 @@ def _start(name: str, options: Options, keys: dict[str, str], progress: Progress
     with progress.step("etcd and API server"):
         started.process("etcd").start(started.plane.etcd())
         started.process("kube-apiserver").start(started.plane.apiserver())
-        if options.s3:
-            started.s3.start()
+        # They come up beside the API server.
+        for store in started.stores.values():
+            store.launch()
         started.process("kube-apiserver").wait_ready()
+        for store in started.stores.values():
+            store.process.wait_ready()
     with progress.step("controllers and scheduler"):
         started.process("kube-controller-manager").start(started.plane.controller_manager())
         started.process("kube-scheduler").start(started.plane.scheduler())

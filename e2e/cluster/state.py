@@ -20,6 +20,8 @@ class Options:
     gpus_per_node: int = 4
     kwok_nodes: int = 0
     s3: bool = True
+    gcs: bool = False
+    hdfs: bool = False
 
     @property
     def nodeless(self) -> bool:

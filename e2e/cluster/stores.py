@@ -43,11 +43,14 @@ class StorageServer(ABC):
 
     def start(self) -> None:
         """Start it (again) on the same port and data."""
-        if self.process.pid is not None:
-            return
+        if self.process.pid is None:
+            self.launch()
+            self.process.wait_ready()
+
+    def launch(self) -> None:
+        """Begin to start it; `process.wait_ready()` waits for the rest."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process.start(*self.command())
-        self.process.wait_ready()
 
     def stop(self) -> None:
         """End it. The data stays."""
