@@ -23,6 +23,7 @@ CONNECT_TIMEOUT_S = 10.0
 # Of silence, not of the whole request.
 READ_TIMEOUT_S = 60.0
 CHUNK = 256 * 1024
+_READ_BYTES = 1024 * 1024  # of an answer at once: measurably less CPU than CHUNK
 _IDLE_CONNECTIONS = 64
 
 Sink = Callable[[bytes], None]
@@ -229,7 +230,7 @@ def _send(connection: http.client.HTTPConnection, body: Slice) -> None:
 def _pour(response: http.client.HTTPResponse, sink: Sink) -> None:
     left = response.length
     while left is None or left > 0:
-        data = response.read(CHUNK if left is None else min(CHUNK, left))
+        data = response.read(_READ_BYTES if left is None else min(_READ_BYTES, left))
         if not data:
             break
         sink(data)

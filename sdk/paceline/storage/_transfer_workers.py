@@ -19,7 +19,7 @@ from paceline.storage._transfer_progress import Progress
 
 T = TypeVar("T")
 
-# Jobs at once, over all transfers of the process: each holds one connection and at most `RANGE_BYTES` of memory.
+# Jobs at once, over all transfers of the process: each holds one connection and a few MiB at most.
 JOBS_AT_ONCE = 16
 # A store that cannot be reached keeps what it has; there is no point in waiting long to tell it so.
 _ABORT_PATIENCE_S = 5.0
@@ -27,6 +27,8 @@ _ABORT_PATIENCE_S = 5.0
 OnRetry = Callable[[StorageError, float], None]
 
 _slots = PerProcess(lambda: threading.BoundedSemaphore(JOBS_AT_ONCE))
+# Threads beside those of the callers, over all transfers: many callers at once start no crowd.
+_idle = PerProcess(lambda: threading.BoundedSemaphore(JOBS_AT_ONCE))
 
 
 class Task(Protocol):
@@ -78,45 +80,71 @@ def run(tasks: Sequence[Task], rules: Rules) -> None:
     Raises:
         BaseException: What the first job that failed raised; every task is aborted then.
     """
-    queue = _Queue(tasks)
-    errors: list[BaseException] = []
+    crew = _Crew(tasks, rules)
+    try:
+        crew.work(recruit=True)
+        crew.wait()
+    except BaseException as e:  # an interrupt between two jobs, or while the helpers end
+        crew.fail(e)
+        crew.wait()
+    if crew.errors:
+        for task in tasks:
+            task.abort()
+        raise crew.errors[0]
 
-    def work() -> None:
-        while not rules.stopped.is_set():
-            job = queue.next()
-            if job is None:
-                return
+
+class _Crew:
+    """The thread of the caller, which does a single small file alone, and helpers as long as there are any to have."""
+
+    def __init__(self, tasks: Sequence[Task], rules: Rules) -> None:
+        self.errors: list[BaseException] = []
+        self._rules = rules
+        self._lock = threading.Lock()
+        self._jobs: Iterator[Callable[[], None]] = (job for task in tasks for job in task.jobs())
+        self._next = next(self._jobs, None)
+        self._helpers: list[threading.Thread] = []
+
+    def work(self, *, recruit: bool = False) -> None:
+        """Do jobs until there are no more, or one has failed."""
+        while not self._rules.stopped.is_set() and (job := self._take()) is not None:
+            if recruit:
+                self._recruit()
             try:
                 with _slots.get():
-                    if not rules.stopped.is_set():
+                    if not self._rules.stopped.is_set():
                         job()
             except _StoppedError:
                 return
             except BaseException as e:
-                errors.append(e)
-                rules.stopped.set()
-                return
+                self.fail(e)
 
-    # The caller's thread works too: a single small file costs no thread.
-    helpers = [
-        threading.Thread(target=work, name=f"paceline-transfer-{i}", daemon=True) for i in range(queue.threads() - 1)
-    ]
-    try:
-        for helper in helpers:
-            helper.start()
-        work()
-        for helper in helpers:
+    def fail(self, error: BaseException) -> None:
+        """End everything."""
+        self.errors.append(error)
+        self._rules.stopped.set()
+
+    def wait(self) -> None:
+        """Until no helper works any more."""
+        for helper in self._helpers:
             helper.join()
-    except BaseException as e:  # an interrupt of the caller
-        rules.stopped.set()
-        errors.insert(0, e)
-        for helper in helpers:
-            if helper.ident is not None:
-                helper.join()
-    if errors:
-        for task in tasks:
-            task.abort()
-        raise errors[0]
+
+    def _take(self) -> Callable[[], None] | None:
+        with self._lock:
+            job, self._next = self._next, next(self._jobs, None) if self._next is not None else None
+            return job
+
+    def _recruit(self) -> None:
+        """As many as there is work for now; asked again after each job, since other transfers end."""
+        while self._next is not None and len(self._helpers) < JOBS_AT_ONCE - 1 and _idle.get().acquire(blocking=False):
+            helper = threading.Thread(target=self._help, name=f"paceline-transfer-{len(self._helpers)}", daemon=True)
+            self._helpers.append(helper)
+            helper.start()
+
+    def _help(self) -> None:
+        try:
+            self.work()
+        finally:
+            _idle.get().release()
 
 
 def quietly(action: Callable[[], object]) -> None:
@@ -125,23 +153,3 @@ def quietly(action: Callable[[], object]) -> None:
         retry.call(action, patience_s=_ABORT_PATIENCE_S)
     except (StorageError, OSError):
         pass
-
-
-class _Queue:
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._lock = threading.Lock()
-        self._jobs: Iterator[Callable[[], None]] = (job for task in tasks for job in task.jobs())
-        # As many as could be busy, looked at without making the jobs of a thousand files.
-        self._first: list[Callable[[], None]] = []
-        for job in self._jobs:
-            self._first.append(job)
-            if len(self._first) == JOBS_AT_ONCE:
-                break
-        self._first.reverse()
-
-    def threads(self) -> int:
-        return max(1, len(self._first))
-
-    def next(self) -> Callable[[], None] | None:
-        with self._lock:
-            return self._first.pop() if self._first else next(self._jobs, None)
