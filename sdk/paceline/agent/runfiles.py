@@ -31,7 +31,7 @@ from paceline.storage import Storage, StorageNotFoundError, transfer
 
 _OWN_KEYS = ("step", "time", "attempt", "iteration")
 _AT_ONCE = 200  # takes some ms; meanwhile what processes send waits in the kernel
-_BACKLOG = 20_000  # more are written at once, which holds the processes: memory is bounded
+_BACKLOG = 20_000  # beyond it some are written with each report, which slows the processes: memory is bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class RunFiles:
         self._backlog.append(_Line(metrics, step, time, attempt, iteration))
         self.changed = True
         if len(self._backlog) > _BACKLOG:
-            self.flush()
+            self.write_some()
 
     def flush(self) -> None:
         """Write all that was taken down."""
