@@ -17,6 +17,7 @@ import pyarrow.fs
 import pytest
 
 from e2e.cluster.gcs import GcsServer
+from e2e.cluster.hdfs import USER, HdfsServer
 from e2e.cluster.s3 import S3Server
 from paceline.storage import StorageError, StorageNotFoundError
 from paceline.train import Checkpoint, Result
@@ -54,8 +55,8 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.Fix
     return Place(f"{bucket}/{abs(hash(request.node.name))}?endpoint_override={s3_server.endpoint}")
 
 
-@pytest.fixture(params=["local", "s3", "gcs", "arrow s3", "arrow subtree", "fsspec memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+@pytest.fixture(params=["local", "s3", "gcs", "hdfs", "webhdfs", "arrow s3", "arrow subtree", "fsspec memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     kind: str = request.param
     name = f"{abs(hash(request.node.name))}"
     if kind == "local":
@@ -68,6 +69,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         server: GcsServer = request.getfixturevalue("gcs_server")
         server.make_bucket("objects")
         return Place(f"gs://objects/{name}?endpoint_override={server.endpoint}&anonymous=true")
+    if kind.endswith("hdfs"):
+        hdfs: HdfsServer = request.getfixturevalue("hdfs_server")
+        for variable, value in hdfs.environment.items():
+            monkeypatch.setenv(variable, value)
+        base = hdfs.hdfs_uri if kind == "hdfs" else hdfs.webhdfs_uri
+        return Place(f"{base}{hdfs.make_directory(name)}/run?user={USER}")
     found: Place = request.getfixturevalue("s3")
     if kind == "s3":
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from paceline import _contract as c
 
@@ -29,6 +30,19 @@ class StorageInfo:
         from paceline.storage import join
 
         return join(self.path, self.experiment_name)
+
+    @property
+    def filesystem(self) -> Any:
+        """The store as a `pyarrow.fs.FileSystem`, or None where nothing is stored.
+
+        Raises:
+            ImportError: pyarrow is not installed (`paceline[arrow]`).
+        """
+        if self.run_path is None:
+            return None
+        from paceline.train._checkpoint import of_run
+
+        return of_run(self.run_path).filesystem
 
     def __repr__(self) -> str:
         return f"StorageInfo(path={self.path!r}, experiment_name={self.experiment_name!r})"

@@ -42,6 +42,9 @@ def test_the_context_names_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACELINE_STORAGE_PATH", "s3://b/p?region=eu")
     monkeypatch.setenv("PACELINE_EXPERIMENT_NAME", "digits")
     assert train.get_context().get_trial_dir() == "s3://b/p/digits?region=eu"
+    assert train.get_context().get_storage().filesystem.region == "eu"
+    monkeypatch.delenv("PACELINE_STORAGE_PATH")
+    assert train.get_context().get_storage().filesystem is None
 
 
 def test_a_report_is_checked_and_a_checkpoint_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -147,3 +150,16 @@ def test_the_import_brings_no_third_party_module() -> None:
     )
     done = subprocess.run([sys.executable, "-S", "-c", program], env={"PYTHONPATH": str(SDK)}, capture_output=True)
     assert done.stdout.decode().strip() == "['paceline']", done.stderr.decode()
+
+
+def test_what_a_worker_does_not_need_is_imported_when_it_is_asked_for() -> None:
+    program = (
+        "import sys, paceline.train as t\n"
+        "late = {'dataclasses', 'shutil', 'tempfile', 'concurrent.futures', 'paceline.storage', 'paceline.agent'}\n"
+        "print(sorted(late & set(sys.modules)), set(t.__all__) <= set(dir(t)), all(hasattr(t, n) for n in t.__all__))\n"
+        "print(sorted(m for m in set(sys.modules) if m.partition('.')[0] in ('pyarrow', 'pandas', 'boto3')))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", program], env={"PYTHONPATH": str(SDK)}, capture_output=True)
+    assert done.stdout.decode().splitlines() == ["[] True True", "[]"], done.stderr.decode()
+    with pytest.raises(AttributeError, match=r"'paceline\.train' has no attribute 'Reslut'"):
+        _ = train.Reslut
