@@ -6,3 +6,5 @@ from __future__ import annotations
 LOCAL_S = 10.0
 # An agent with its processes, from start to end, on two busy cores.
 AGENT_RUN_S = 30.0
+# Sixteen threads at a store on the same two cores; a data node of HDFS takes half a second for each file.
+STORE_S = 120.0

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from paceline.storage._errors import StorageError, WaysOut
-from paceline.storage._tree import TreeStorage, chunks
+from paceline.storage._tree import TreeStorage, chunks, in_parallel
 
 _CHUNK = 8 * 1024 * 1024
+_READS = 5
+_DELETES_AT_ONCE = 16
 # A stream becomes an object when it is closed, and a move is a copy.
 _WHOLE = {"s3", "gcs", "abfs"}
 _WAYS = WaysOut(
@@ -79,10 +81,12 @@ class ArrowTree:
         self.filesystem.move(source, target)
 
     def get_bytes(self, path: str, start: int, end: int | None) -> bytes:
-        """A part."""
-        with self.filesystem.open_input_file(path) as file:
-            stop = file.size() if end is None else min(end, file.size())
-            return bytes(file.read_at(stop - start, start)) if stop > start else b""
+        """A part, in one request; again when the file was replaced between the look at its size and that."""
+        for _ in range(_READS):
+            found = self._read(path, start, end)
+            if found is not None:
+                return found
+        raise StorageError(f"{path} is replaced again and again while it is read", retryable=True)
 
     def get_file(self, path: str, local: str) -> None:
         """In pieces."""
@@ -106,9 +110,12 @@ class ArrowTree:
                 yield found.path, int(found.size)
 
     def directories(self, directory: str) -> list[str]:
-        """Right below."""
+        """Right below. Its Google client shows those with an object of their own alone: there the files tell."""
         from pyarrow.fs import FileType
 
+        if self.scheme == "gcs":
+            below = len(directory) + 1
+            return list({path[below:].partition("/")[0] for path, _ in self.find(directory) if "/" in path[below:]})
         return [found.base_name for found in self._list(directory, recursive=False) if found.type == FileType.Directory]
 
     def remove(self, path: str) -> None:
@@ -116,9 +123,37 @@ class ArrowTree:
         self.filesystem.delete_file(path)
 
     def remove_tree(self, directory: str) -> bool:
-        """One call; on object stores an empty object may stay where a parent directory was."""
-        self.filesystem.delete_dir(directory)
+        """One call; on object stores file by file, then the empty objects that it leaves for directories."""
+        from pyarrow.fs import FileType
+
+        if self.renames:
+            self.filesystem.delete_dir(directory)
+            return True
+        found = self._list(directory, recursive=True)
+        in_parallel(self.remove, [f.path for f in found if f.type == FileType.File], at_once=_DELETES_AT_ONCE)
+        # All at once some servers refuse: a directory before its last file is "not empty".
+        for empty in sorted((f.path for f in found if f.type == FileType.Directory), key=_depth, reverse=True):
+            self._remove_empty(empty)
+        if found:
+            self._remove_empty(directory)
         return True
+
+    def _remove_empty(self, directory: str) -> None:
+        with suppress(OSError):  # FileNotFoundError, or Google's client with its own words for it
+            self.filesystem.delete_dir(directory)
+
+    def _read(self, path: str, start: int, end: int | None) -> bytes | None:
+        try:
+            with self.filesystem.open_input_file(path) as file:
+                size = file.size()
+                stop = size if end is None else min(end, size)
+                found = bytes(file.read_at(stop - start, start)) if stop > start else b""
+        except (ValueError, FileNotFoundError):
+            # So it also says when the content that it has opened is gone, and a newer one is there.
+            if self.size(path) is None:
+                raise
+            return None
+        return found if end is not None or self.size(path) == size else None
 
     def _list(self, directory: str, *, recursive: bool) -> list[Any]:
         from pyarrow.fs import FileSelector
@@ -142,3 +177,7 @@ class ArrowTree:
             with suppress(Exception):
                 self.remove(path)
             raise StorageError(f"{path} was stored with {stored} bytes instead of {size}", retryable=True)
+
+
+def _depth(path: str) -> int:
+    return path.count("/")

@@ -89,7 +89,12 @@ class FsspecTree:
             if not replace:
                 raise FileExistsError(target)
             filesystem.rm_file(target)
-        filesystem.mv(source, target)
+        if type(filesystem).mv is _plain_move():
+            # fsspec's own reads `*`, `?` and `[` in names as patterns.
+            filesystem.cp_file(source, target)
+            filesystem.rm_file(source)
+        else:
+            filesystem.mv(source, target)
         filesystem.invalidate_cache()
         if not filesystem.exists(target):
             raise OSError(f"{source} was not moved to {target}, and no reason was given")
@@ -136,13 +141,18 @@ class FsspecTree:
         self.filesystem.rm_file(path)
 
     def remove_tree(self, directory: str) -> bool:
-        """One call, where names are not patterns; `rm` of fsspec reads `*`, `?` and `[` as such."""
-        if any(sign in directory for sign in "*?["):
+        """File by file, then the directories; `rm` of fsspec reads `*`, `?` and `[` in names as patterns."""
+        if not self.renames:
             return False
-        self.filesystem.invalidate_cache()
-        if self.renames:
-            self.filesystem.rm(directory, recursive=True)
-        return self.renames
+        for path, is_directory, _ in self._list(directory):
+            if is_directory and path != directory:
+                self.remove_tree(path)
+            else:
+                with suppress(FileNotFoundError):
+                    self.remove(path)
+        with suppress(FileNotFoundError, NotImplementedError):
+            self.filesystem.rmdir(directory)
+        return True
 
     def _list(self, directory: str) -> list[tuple[str, bool, int]]:
         filesystem = self.filesystem
@@ -151,6 +161,12 @@ class FsspecTree:
             (e["name"].rstrip("/"), e["type"] == "directory", int(e["size"] or 0))
             for e in filesystem.ls(directory, detail=True)
         ]
+
+
+def _plain_move() -> Any:
+    from fsspec import AbstractFileSystem
+
+    return AbstractFileSystem.mv
 
 
 def open_uri(uri: _uri.StorageUri) -> tuple[Any, str]:

@@ -22,6 +22,7 @@ _FEW_TRIES = {
     "dfs.client.failover.sleep.base.millis": "300",
     "dfs.client.failover.sleep.max.millis": "2000",
 }
+_first_process: int | None = None
 WAYS = WaysOut(
     credentials="log in by Kerberos (kinit or a keytab in the image), or set HADOOP_TOKEN_FILE_LOCATION",
     permission="name the owner in the storage path (?user=<name>) or HADOOP_USER_NAME, or open the directory to it",
@@ -168,6 +169,14 @@ def _make(address: str, user: str, config: dict[str, Any] | None) -> Any:
         from hdfs_native import Client
     except ImportError as e:
         raise missing_package("hdfs://", "hdfs-native", "hdfs") from e
+    global _first_process
+    if _first_process not in (None, os.getpid()):
+        # Its threads stayed in the parent; a call would wait for them for ever.
+        raise StorageError(
+            "hdfs:// storage was used before this process was forked, and its client does not survive that: start the"
+            ' process by spawn (multiprocessing.get_context("spawn")), or write webhdfs://'
+        )
+    _first_process = os.getpid()
     if user:
         # It reads the name here alone, whenever it connects again.
         already = os.environ.setdefault("HADOOP_USER_NAME", user)

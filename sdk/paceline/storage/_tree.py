@@ -18,7 +18,6 @@ from typing import Any, Protocol, TypeVar
 from paceline.storage import _tree_errors
 from paceline.storage._base import PARTIAL_PREFIX, Entry, probe
 from paceline.storage._errors import StorageError, WaysOut
-from paceline.storage._uri import has_scheme
 
 _DELETES_AT_ONCE = 16
 T = TypeVar("T")
@@ -266,8 +265,8 @@ class TreeStorage:
             raise
         except Exception as e:
             # Without the options: a message should show the file.
-            file = self.uri(path).partition("?")[0] if has_scheme(self.uri(path)) else path
-            raise _tree_errors.told(f"cannot {action} {file}", e, self.tree.ways, writes=writes) from e
+            before, found, _ = self.uri(path).partition(path)
+            raise _tree_errors.told(f"cannot {action} {before}{found}", e, self.tree.ways, writes=writes) from e
 
 
 def in_parallel(call: Callable[[str], object], names: list[str], *, at_once: int) -> None:

@@ -1,0 +1,98 @@
+"""HDFS by both of its protocols: users, permissions, a server that is not there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import uuid
+from typing import Any
+
+import pytest
+
+from e2e.cluster.hdfs import HdfsServer
+from paceline.storage import Storage, StorageError, resolve
+from tests.support import timeouts
+
+BOTH = pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
+
+
+@pytest.fixture(autouse=True)
+def _no_user_of_hdfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A URI with ?user= sets it for the process; this puts it back.
+    monkeypatch.setenv("HADOOP_USER_NAME", "")
+    monkeypatch.delenv("HADOOP_USER_NAME")
+
+
+def base(server: HdfsServer, scheme: str) -> str:
+    return server.hdfs_uri if scheme == "hdfs" else server.webhdfs_uri
+
+
+@BOTH
+def test_the_user_of_the_uri_owns_what_is_written(hdfs_server: HdfsServer, scheme: str) -> None:
+    directory = hdfs_server.make_directory(uuid.uuid4().hex)
+    storage, path = resolve(f"{base(hdfs_server, scheme)}{directory}/runs?user={hdfs_server.user}")
+    storage.check(path)
+    assert storage.uri(path).endswith(f"{directory}/runs?user={hdfs_server.user}")
+
+
+@BOTH
+def test_a_directory_of_somebody_else_is_refused_with_the_way_out(hdfs_server: HdfsServer, scheme: str) -> None:
+    directory = hdfs_server.make_directory(uuid.uuid4().hex, owner="somebody")
+    storage, path = resolve(f"{base(hdfs_server, scheme)}{directory}/runs?user={hdfs_server.user}")
+    with pytest.raises(StorageError, match=r"Permission denied.*\?user=<name>") as caught:
+        storage.check(path)
+    assert not caught.value.retryable
+    assert "at org.apache" not in str(caught.value)
+
+
+@BOTH
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:9000"])
+def test_an_address_that_does_not_answer_may_be_tried_again(scheme: str, address: str) -> None:
+    storage, path = resolve(f"{scheme}://{address}/runs")
+    with pytest.raises(StorageError, match="check host and port of the name node") as caught:
+        storage.check(path)
+    assert caught.value.retryable
+
+
+def test_one_process_is_one_user_to_hdfs(hdfs_server: HdfsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HADOOP_USER_NAME", "somebody")
+    storage, path = resolve(f"{hdfs_server.hdfs_uri}/x?user={hdfs_server.user}")
+    with pytest.raises(StorageError, match="'somebody' \\(HADOOP_USER_NAME\\)"):
+        storage.check(path)
+
+
+def test_a_forked_child_is_told_instead_of_hanging(hdfs_server: HdfsServer) -> None:
+    storage, path = resolve(f"{hdfs_server.hdfs_uri}/x?user={hdfs_server.user}")
+    assert storage.size(path) is None
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=_ask, args=(storage, path, answers))
+    child.start()
+    child.join(timeouts.LOCAL_S)
+    assert child.exitcode == 0
+    assert "by spawn" in answers.get()
+    assert storage.size(path) is None
+
+
+def _ask(storage: Storage, path: str, answers: Any) -> None:
+    try:
+        storage.size(path)
+    except StorageError as e:
+        answers.put(str(e))
+
+
+@BOTH
+def test_a_name_node_that_dies_is_told_and_found_again(
+    tmp_path_factory: pytest.TempPathFactory, scheme: str, hdfs_server: HdfsServer
+) -> None:
+    directory = hdfs_server.make_directory(uuid.uuid4().hex)
+    storage, path = resolve(f"{base(hdfs_server, scheme)}{directory}?user={hdfs_server.user}")
+    storage.write(f"{path}/kept", b"1")
+    hdfs_server.kill()
+    try:
+        with pytest.raises(StorageError) as caught:
+            storage.read(f"{path}/kept")
+        assert caught.value.retryable
+    finally:
+        hdfs_server.start()
+    assert storage.read(f"{path}/kept") == b"1"
+    storage.write(f"{path}/more", b"2")
