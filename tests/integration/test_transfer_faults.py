@@ -129,6 +129,41 @@ def test_an_upload_outlives_what_passes(
     assert len(sent) == 3 + (times if method == "PUT" else 0)
 
 
+FORGOTTEN = s3_error(404, "NoSuchUpload", "The specified upload does not exist.")
+
+
+def test_a_store_that_has_forgotten_a_finished_upload_is_asked_for_the_object(
+    proxy: FaultProxy, server: S3Server, store: tuple[Storage, str], content: Path
+) -> None:
+    storage, where = store
+    proxy.fail(LoseAnswer("reset"), method="POST", path=COMPLETE)
+    proxy.fail(FORGOTTEN, method="POST", path=COMPLETE)
+    transfer.put_file(storage, content, where, patience_s=LOCAL_S)
+    assert Bucket(server).content(where) == content.read_bytes()
+    assert len([seen for seen in proxy.requests if seen.method == "PUT"]) == 3, "nothing is sent twice"
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", COMPLETE), ("PUT", PART)])
+def test_parts_that_the_store_has_lost_are_all_sent_again_once(
+    proxy: FaultProxy, server: S3Server, store: tuple[Storage, str], content: Path, method: str, path: str
+) -> None:
+    storage, where = store
+    # An older object of the same size must not be taken for the new one.
+    old = content.with_name("old")
+    old.write_bytes(bytes(SIZE))
+    transfer.put_file(storage, old, where, patience_s=LOCAL_S)
+    proxy.fail(FORGOTTEN, method=method, path=path)
+    progress = transfer.Progress()
+    transfer.put_file(storage, content, where, patience_s=LOCAL_S, progress=progress)
+    assert Bucket(server).content(where) == content.read_bytes()
+    assert progress.bytes_done == SIZE
+    proxy.fail(FORGOTTEN, method=method, path=path, times=None)
+    with pytest.raises(StorageError, match="has twice forgotten the parts of s3://"):
+        transfer.put_file(storage, old, where, patience_s=LOCAL_S)
+    assert Bucket(server).content(where) == content.read_bytes()
+    assert Bucket(server).open_uploads(where) == []
+
+
 LASTING: list[Any] = [
     pytest.param(SLOW_DOWN, "PUT", PART, 0, "SlowDown: Please reduce", True, id="a part is throttled for ever"),
     pytest.param(SLOW_DOWN, "POST", COMPLETE, 0, "SlowDown", True, id="the end is throttled for ever"),

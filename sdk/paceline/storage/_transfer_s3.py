@@ -84,7 +84,7 @@ class S3Upload:
 
     def forget(self) -> S3Upload:
         """The same file from its beginning."""
-        self._close()
+        self.abort()
         self._rules.progress.moved(-sum(part.length for part in self._parts.values()))
         return S3Upload(self._objects, self._key, self._uri, self._local, self._size, self._rules)
 

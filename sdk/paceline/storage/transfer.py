@@ -166,6 +166,8 @@ def _upload(storage: Storage, files: Mapping[str, tuple[Path, int]], rules: Rule
         run(list(again.values()), rules)
         tasks |= again
         if worse := [path for path, task in again.items() if task.lost]:
+            for task in again.values():
+                task.abort()
             raise StorageError(f"the store has twice forgotten the parts of {storage.uri(worse[0])}", retryable=True)
     return {path: task.about for path, task in tasks.items()}
 
