@@ -35,7 +35,8 @@ class Supervisor:
         self._namespaces = list(namespaces)
         self._feed = feed
         self._loop = asyncio.get_running_loop()
-        self._stop = threading.Event()
+        self._stopping = False
+        self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._watching = threading.Event()
         self.restarts = 0
 
@@ -56,7 +57,7 @@ class Supervisor:
             try:
                 await ended.wait()
             except asyncio.CancelledError:
-                self._stop.set()
+                self._ask_to_stop()
                 await asyncio.to_thread(thread.join, 5.0)
                 raise
             if self._loop.time() - began > STEADY_S:
@@ -79,7 +80,21 @@ class Supervisor:
             except RuntimeError:
                 log.debug("the loop is closed already")
 
+    def _ask_to_stop(self) -> None:
+        self._stopping = True
+        if self._stop is not None:
+            loop, stop = self._stop
+            try:
+                loop.call_soon_threadsafe(stop.set)
+            except RuntimeError:
+                log.debug("kopf has ended already")
+
     async def _operator(self) -> None:
+        # Not a threading.Event: kopf waits for one in a thread that outlives its failures, and with it the loop.
+        stop = asyncio.Event()
+        self._stop = (asyncio.get_running_loop(), stop)
+        if self._stopping:
+            return
         await kopf.operator(
             registry=trainjobs.registry(self._access, self._hand_over),
             clusterwide=not self._namespaces,
@@ -87,7 +102,7 @@ class Supervisor:
             standalone=True,
             # kopf would make one from the user's name, and a container's uid has none.
             identity=Identity("paceline-operator"),
-            stop_flag=self._stop,
+            stop_flag=stop,
             ready_flag=self._watching,
         )
 
