@@ -11,6 +11,7 @@ from pathlib import Path
 from e2e.cluster import paths
 
 SUITE = "trixie"
+LOCK = "buildah"
 _PYTHON = ("ca-certificates", "python-is-python3", "python3", "python3-pip", "python3-venv")
 # A third of a minimal system is text that no container reads.
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/include/*")
@@ -76,8 +77,19 @@ def ensure(base: Base) -> None:
 
 def buildah(*arguments: str, check: bool = True, cwd: Path | None = None) -> str:
     """Run buildah on a storage of our own, so that the machine's images stay as they are."""
-    storage = paths.cache() / "images" / "buildah"
-    command = ["buildah", "--storage-driver=overlay", f"--root={storage}/root", f"--runroot={storage}/run", *arguments]
+    with paths.lock(LOCK, shared=True):
+        return buildah_alone(*arguments, check=check, cwd=cwd)
+
+
+def storage() -> Path:
+    """Where buildah keeps its layers."""
+    return paths.cache() / "images" / "buildah"
+
+
+def buildah_alone(*arguments: str, check: bool = True, cwd: Path | None = None) -> str:
+    """The same for who holds `LOCK` alone: nothing that a build needs next is removed between two of its steps."""
+    own = [f"--root={storage()}/root", f"--runroot={storage()}/run"]
+    command = ["buildah", "--storage-driver=overlay", *own, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     if check and done.returncode:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from e2e.cluster import bases, paths, preflight
+from e2e.cluster import bases, imagestore, paths, preflight
 from e2e.cluster.bases import buildah
 from e2e.cluster.paths import REPOSITORY, SOURCE
 from e2e.cluster.progress import Progress
@@ -123,3 +123,4 @@ def _build(dockerfile: Path, context: Path, tag: str, arguments: Mapping[str, st
     for old in target.parent.glob(f"{target.name.rpartition('-')[0]}-*.tar"):
         if old != target:
             old.unlink(missing_ok=True)
+            imagestore.used_file(old).unlink(missing_ok=True)

@@ -35,7 +35,15 @@ def unpacked(archive: Path) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise RuntimeError(done.stderr.strip())
+        # Under the lock: who prunes must see that it is in use.
+        target.touch()
+    used_file(archive).touch()
     return target
+
+
+def used_file(archive: Path) -> Path:
+    """Touched whenever the archive is asked for. (Its own time names what it was unpacked to.)"""
+    return archive.with_suffix(".used")
 
 
 def names(images: Path) -> list[str]:

@@ -18,6 +18,7 @@ from e2e.cluster import (
     network,
     paths,
     preflight,
+    prune,
     services,
     slots,
     state,
@@ -118,6 +119,8 @@ def build_everything(*, images: bool = True) -> None:
         print(f"no HDFS: {without_hdfs}", file=sys.stderr)
     for archive in (image_builder.operator_image, image_builder.torch_image) if images else ():
         imagestore.unpacked(archive())
+    if gone := prune.images():
+        print(f"image cache: {gone} old versions deleted", file=sys.stderr)
 
 
 def _downloads(fetch: bool, images: bool, progress: Progress) -> None:

@@ -31,10 +31,10 @@ def run_dir(name: str) -> Path:
 
 
 @contextmanager
-def lock(name: str) -> Iterator[None]:
-    """Hold a lock between processes. The kernel frees it when its holder dies."""
+def lock(name: str, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock between processes, alone or with others that share it. The kernel frees it when its holder dies."""
     path = cache() / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
