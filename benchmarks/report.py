@@ -4,7 +4,7 @@
 
 A real agent supervises a real worker, which times its own calls: metrics alone (at the pace of fast steps, and as fast
 as the loop goes) and with a checkpoint of 200 MiB in a temporary directory, stored on the local disk. Memory is the
-agent's peak (VmHWM), with the local disk and with a real S3 server as the store. `--large` adds one checkpoint of 2 GiB.
+agent's peak (VmHWM), with the local disk and with a real S3 server as the store. `--large` adds a checkpoint of 2 GiB.
 Ray Train runs the same loops from `uv run --with ray[train]==...`, in an environment that is thrown away.
 """
 

@@ -21,6 +21,7 @@ def main(out: str) -> None:
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     # Else Ray sends the whole working directory to its workers when it was started by uv.
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine takes long to start it
     import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer

@@ -202,6 +202,52 @@ def test_an_own_upload_function_stores_the_files_and_each_rank_gets_its_own_back
     assert f"[rank 1] resumed {tmp_path}/elsewhere/mine/1" in second.log
 
 
+def test_names_own_uploads_and_waiting_work_over_two_pods(tmp_path: Path) -> None:
+    script = (
+        SAVE
+        + """
+    save(0, checkpoint_dir_name="first", wait=True)
+    assert train.get_checkpoint().path.endswith("/job/first")
+    train.report({"i": 1})
+    upload = lambda checkpoint, name: train.Checkpoint(f"/elsewhere/{name}/{rank}")
+    save(2, checkpoint_upload_fn=upload, wait=True)
+    assert train.get_checkpoint().path == f"/elsewhere/attempt=0_report=000002/{rank}"
+"""
+    )
+    with job(tmp_path, workers=2, per_pod=1) as two:
+        command = two.script(script)
+        lead, second = two.start(command), two.start(command, pod=1)
+        assert (lead.wait(), second.wait()) == (0, 0), lead.log + second.log
+        assert [sorted(commit["files"]) for commit in two.commits().values()] == [["shard-0", "shard-1"], []]
+        assert (two.run / "first/shard-1").exists()
+
+
+def test_a_run_in_a_filesystem_object_resumes_in_it(tmp_path: Path) -> None:
+    script = (
+        SAVE
+        + """
+    found = train.get_checkpoint()
+    if found is None:
+        save(7, wait=True)
+    else:
+        assert "://" not in found.path
+        with found.as_directory() as d:
+            assert pathlib.Path(d, f"shard-{rank}").read_bytes() == bytes([7]), os.listdir(d)
+        found.set_metadata({"seen": True})
+        assert found.get_metadata() == {"seen": True}
+        print("resumed", flush=True)
+"""
+    )
+    with job(tmp_path, workers=2, **heldstore.environment(tmp_path)) as two:
+        first = two.train(script)
+        assert first.process.returncode == 0, first.log
+        second = two.train(script, attempt=1)
+        assert second.process.returncode == 0, second.log
+        refused = two.train(script, attempt=2, PACELINE_STORAGE_PATH=f"s3://bucket{tmp_path}")
+    assert second.log.count("resumed\n") == 2
+    assert "has no scheme beside a filesystem object" in refused.message["failure"]["message"]
+
+
 def test_a_report_is_held_while_two_checkpoints_wait_and_figures_tell_it(held: Job) -> None:
     pod = held.start(
         held.script(

@@ -148,7 +148,7 @@ class RunFiles:
         assert self._result is not None, "open() comes first"
         lines = [line_of(report) for report in reports]
         # Whole lines in one write: a copy of the file never ends in the middle of one.
-        _append(self._result, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
+        _append(self._result, "".join(_dump(line) + "\n" for line in lines).encode())
         try:
             self._progress.write(lines)
             if self._events is not None:
@@ -177,6 +177,13 @@ def line_of(report: _Line) -> dict[str, Any]:
     if metrics.get("step") == report.step:
         del line["_step"]
     return line
+
+
+def _dump(line: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(line, allow_nan=False)
+    except ValueError:  # from a client that is not ours: NaN has no JSON
+        return json.dumps(json_safe(line), allow_nan=False)
 
 
 def _append(f: BinaryIO, data: bytes) -> None:
