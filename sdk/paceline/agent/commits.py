@@ -159,6 +159,17 @@ class Checkpoints:
     def recover(self) -> list[Commit]:
         """Settle what earlier attempts left: finish their decided commits, abandon the rest. Returns all, in order."""
         found = read_commits(self._storage, self._run)
+        decisions = {entry.name for entry in self._storage.files(f"{self._run}/{c.STATE_DIR}/decisions")}
+        # Retention deletes the decision first, the files last: what lacks both was deleted, and only its commit has
+        # come back, from an agent that was frozen for an attempt and then killed.
+        ghosts = [
+            commit
+            for commit in found
+            if f"{directory_name(commit.index)}.json" not in decisions and not self._is_whole(commit)
+        ]
+        for ghost in ghosts:
+            self._storage.delete_directory(f"{self._run}/{ghost.directory}")
+        found = [commit for commit in found if commit not in ghosts]
         committed = {commit.index for commit in found}
         settled = (self._settle(index) for index in self._indexes() if index not in committed)
         return sorted([*found, *(commit for commit in settled if commit)], key=lambda commit: commit.index)
@@ -212,7 +223,7 @@ class Checkpoints:
         data = json.dumps(commit.to_json()).encode()
         if not self._storage.create_if_absent(self._state("decisions", commit.index), data):
             raise FencedError(f"a newer attempt has abandoned {self._storage.uri(directory)}")
-        self._storage.create_if_absent(f"{directory}/{c.COMMIT_FILE}", data)
+        self._publish(commit.index, directory, data)
         return Commit.from_json(commit.to_json(), self._storage.uri(directory))
 
     def abandon(self, index: int, name: str = "") -> None:
@@ -242,8 +253,24 @@ class Checkpoints:
             return None
         commit = Commit.from_json(told, "")
         directory = f"{self._run}/{commit.directory}"
-        self._storage.create_if_absent(f"{directory}/{c.COMMIT_FILE}", json.dumps(told).encode())
+        self._publish(index, directory, json.dumps(told).encode())
         return Commit.from_json(told, self._storage.uri(directory))
+
+    def _publish(self, index: int, directory: str, data: bytes) -> None:
+        """Write the commit file of a decided checkpoint.
+
+        Raises:
+            FencedError: A newer attempt has published it meanwhile, and retention has deleted it since.
+        """
+        self._storage.create_if_absent(f"{directory}/{c.COMMIT_FILE}", data)
+        # Who freezes before that line for long may find it done, and undone again: its files are gone.
+        if self._storage.size(self._state("decisions", index)) is None:
+            self._storage.delete(f"{directory}/{c.COMMIT_FILE}")
+            raise FencedError(f"a newer attempt has committed and deleted {self._storage.uri(directory)}")
+
+    def _is_whole(self, commit: Commit) -> bool:
+        there = {entry.name: entry.size for entry in self._storage.files(f"{self._run}/{commit.directory}")}
+        return all(there.get(name) == about["size"] for name, about in commit.lasting_files.items())
 
     def _is_abandoned(self, index: int) -> bool:
         try:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from paceline.agent import log
+from paceline.agent import attempts, log
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.storing import store
 from paceline.agent.takeover import RunDirectory
@@ -55,13 +55,19 @@ class RunSync:
             self._files.changed = False
             begun = self._clock()
             try:
-                await store("run files", lambda: self._files.sync(directory.storage, directory.path))
+                await store("run files", lambda: _sync(self._files, directory))
             except OSError as e:
                 # A full disk has no room for the copy that is sent. Checkpoints that wait there will make some.
                 self._files.changed = True
                 log.say(f"warning: the run's files were not stored this time: {e}")
             self._synced = self._clock()
             self._cost_s = self._synced - begun
+
+
+def _sync(files: RunFiles, directory: RunDirectory) -> None:
+    # A lead that was frozen must not put its old lines over those of the attempt that replaced it.
+    attempts.check(directory.storage, directory.path, directory.entry)
+    files.sync(directory.storage, directory.path)
 
 
 def period_s(size_bytes: int, cost_s: float) -> float:
