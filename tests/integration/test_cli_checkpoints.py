@@ -15,7 +15,7 @@ from rich.console import Console
 from e2e.cluster.s3 import S3Server
 from paceline.cli import checkpoint_fetch, main
 from tests.support.agents import wait_for
-from tests.support.cli_objects import job_body
+from tests.support.cli_objects import CHECKPOINT, job_body
 from tests.support.kube_api import KubeApi, serving
 from tests.support.runs import Run
 
@@ -212,6 +212,22 @@ def test_a_job_leads_to_its_run_and_wrong_keys_are_told_as_the_users_own(
     assert "with your own credentials, not with the job's" in refused.err
     assert "kubectl port-forward" in refused.err
     assert "wrong" not in refused.err.replace("wrong key", "")
+
+
+def test_a_directory_that_only_has_the_name_of_the_pods_is_not_taken_for_it(
+    paceline: Paceline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs/digits").mkdir(parents=True)
+    body = job_body(checkpoint=CHECKPOINT)
+    volume = {"claimName": "shared", "mountPath": str(tmp_path)}
+    body["spec"]["storage"] = {"path": f"{tmp_path}/runs", "volume": volume}
+    with serving(KubeApi()) as api:
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path)))
+        api.put(body)
+        ran = paceline("digits")
+    assert ran.code == 3
+    assert "PersistentVolumeClaim 'shared'" in ran.err
+    assert "latest 7 (step 168)" in ran.err
 
 
 def test_the_bar_shows_how_far_it_is() -> None:

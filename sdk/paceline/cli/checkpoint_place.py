@@ -60,7 +60,7 @@ def of_job(job: TrainJob) -> Place:
         )
     location = _location(where)
     if location.is_local and not Path(location.path).is_dir():
-        raise NotFoundError(_unseen(job, location.path))
+        raise NotFoundError(unseen(job, location.path))
     config = job.spec.checkpoints
     score = None
     if config is not None and config.score_attribute:
@@ -83,7 +83,7 @@ def _above(job: TrainJob) -> str:
     return place.rstrip("/").rpartition("/")[0] + mark + query
 
 
-def _unseen(job: TrainJob, path: str) -> str:
+def unseen(job: TrainJob, path: str) -> str:
     """What to say of a path that only pods see, with what the status knows of it."""
     volume = job.spec.storage.volume
     where = (

@@ -109,6 +109,9 @@ def _committed(place: Place) -> list[tuple[Location, Commit]]:
         return found
     if own := read_commit(location.storage, location.path):
         return [(location, own)]
+    if place.job and place.job.status.checkpoint and location.is_local:
+        # This machine has a directory of that name, and it is not the pods'.
+        raise NotFoundError(checkpoint_place.unseen(place.job, location.path))
     # A job that has just begun has not written anything yet.
     if place.job is None and not _run_directory.exists(location):
         raise NotFoundError(_run_directory.no_run(location))

@@ -181,8 +181,12 @@ class Checkpoint:
         """Whether this process has an agent that can reach the store: it knows URIs and the run's own filesystem."""
         from paceline.train import _client
 
+        return _client.client() is not None and self._is_named_by_uri()
+
+    def _is_named_by_uri(self) -> bool:
+        """Whether `uri` leads here for every process of this run: a filesystem object is known when it is the run's."""
         given = self._location.given
-        return _client.client() is not None and (given is None or given is _run_filesystem())
+        return given is None or self._location.is_local or bool(given == _run_filesystem())
 
     def _check_local(self) -> None:
         if self._location.is_local and not Path(self.path).is_dir():

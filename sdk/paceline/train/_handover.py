@@ -104,6 +104,11 @@ def uploaded(upload: Callable[[Checkpoint, str], Checkpoint], checkpoint: Checkp
         raise TypeError(
             f"checkpoint_upload_fn returned a {type(stored).__name__}: return a Checkpoint of where the files are"
         )
+    if not stored._is_named_by_uri():
+        raise TypeError(
+            f"checkpoint_upload_fn returned {stored!r}: nobody else has that filesystem object, so name the place by a"
+            " URI, such as Checkpoint('s3://bucket/prefix')"
+        )
     return stored.uri
 
 

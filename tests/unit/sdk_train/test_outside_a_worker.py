@@ -107,6 +107,17 @@ def test_a_store_cannot_place_files_elsewhere_on_this_machine(tmp_path: Path) ->
     assert not (tmp_path / "evil").exists()
 
 
+def test_an_upload_function_names_a_place_that_others_find(tmp_path: Path) -> None:
+    given = train.Checkpoint.from_directory(tmp_path)
+    hidden = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
+    assert _handover.uploaded(lambda c, name: train.Checkpoint(f"s3://b/{name}"), given, "n") == "s3://b/n"
+    assert _handover.uploaded(lambda c, name: given, given, "n") == str(tmp_path)
+    with pytest.raises(TypeError, match="nobody else has that filesystem object"):
+        _handover.uploaded(lambda c, name: train.Checkpoint("x", hidden), given, "n")
+    with pytest.raises(TypeError, match="returned a str: return a Checkpoint"):
+        _handover.uploaded(lambda c, name: "s3://b/n", given, "n")  # type: ignore[arg-type,return-value]
+
+
 @pytest.fixture
 def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PACELINE_STAGING", str(tmp_path / "staging"))
