@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import stack as stacks
-from e2e.cluster import Bed, bed, build, hadoop
-from e2e.cluster.components import FAKE_GCS
-from e2e.cluster.gcs import PORT, GcsServer
-from e2e.cluster.hdfs import HdfsServer, Ports
+from e2e.cluster import Bed, bed, hadoop
+from e2e.cluster.gcs import GcsServer
+from e2e.cluster.hdfs import HdfsServer
 from e2e.jobs import Workspace
 from e2e.stack import Stack
 
@@ -21,7 +20,9 @@ from e2e.stack import Stack
 def real_nodes() -> Iterator[Bed]:
     """Return a cluster of three real nodes, four GPUs each."""
     name = os.environ.get("PACELINE_TEST_BED", "e2e")
-    with bed(name=name, nodes=3, gpus_per_node=4, s3=True, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
+    stores = {"s3": True, "gcs": True, "hdfs": not hadoop.missing()}
+    keep = bool(os.environ.get("PACELINE_KEEP_BED"))
+    with bed(name=name, nodes=3, gpus_per_node=4, **stores, keep=keep) as b:
         yield b
 
 
@@ -34,26 +35,15 @@ def stack(real_nodes: Bed) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def gcs(real_nodes: Bed) -> Iterator[GcsServer]:
+def gcs(real_nodes: Bed) -> GcsServer:
     """Return a server of Google's storage API that pods reach."""
-    server = GcsServer(real_nodes.process("gcs"), real_nodes.folder / "gcs", real_nodes.addresses.services, PORT)
-    build.ensure(FAKE_GCS)
-    server.start()
-    yield server
-    server.remove()
+    return real_nodes.gcs
 
 
 @pytest.fixture(scope="session")
-def hdfs(real_nodes: Bed) -> Iterator[HdfsServer | None]:
+def hdfs(real_nodes: Bed) -> HdfsServer | None:
     """Return an HDFS that pods reach; None where this machine has no Java."""
-    if hadoop.missing():
-        yield None
-        return
-    server = HdfsServer(real_nodes.process("hdfs"), real_nodes.folder / "hdfs", real_nodes.addresses.services, Ports())
-    hadoop.ensure()
-    server.start()
-    yield server
-    server.remove()
+    return None if hadoop.missing() else real_nodes.hdfs
 
 
 @pytest.fixture

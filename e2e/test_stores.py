@@ -120,7 +120,8 @@ def overview(name: str, storage: Object, manifest: str = "trainjob.yaml") -> Obj
     # What differs from the example is where the servers of this test are.
     assert manifest == "trainjob.yaml" or job["spec"]["storage"].keys() == storage.keys()
     job["metadata"] = {"name": name}
-    job["spec"] |= {"image": TORCH_IMAGE, "storage": storage}
+    # S3 needs nothing of an image but Python: the client and the compiled checksum come with the agent.
+    job["spec"] |= {"image": OPERATOR_IMAGE if name == "overview-s3" else TORCH_IMAGE, "storage": storage}
     job["spec"]["workers"]["resources"] = {"cpu": "100m", "memory": "512Mi"}
     return job
 
@@ -130,8 +131,8 @@ TOLD = {
     "gcs-unknown-key": ("StorageError", ["gs://", "GOOGLE_APPLICATION_CREDENTIALS"]),
     "gcs-no-bucket": ("StorageError", ["no-such-", "allow_bucket_creation"]),
     "read-only": ("StorageError", ["/mnt/shared/runs", "read-only"]),
-    # An error of report(), so that a run without checkpoints needs no shared store.
-    "not-shared": ("MaxRestartsReached", ["/scratch/runs is not shared", "spec.storage.volume"]),
+    # The lead says it, or report() in the pod that sees nothing, whichever comes first.
+    "not-shared": ("StorageError|MaxRestartsReached", ["/scratch/runs is not shared", "spec.storage.volume"]),
     "alone": ("InvalidSpec", ["/tmp/runs", "on no volume that the 2 pods share"]),
     "no-gcsfs": ("StorageError", ["gcsfs", "paceline[gcs]"]),
     "no-hdfs-native": ("StorageError", ["hdfs-native", "paceline[hdfs]"]),
@@ -193,7 +194,6 @@ def test_every_checkpoint_is_there_and_whole(finished: Running, store: str) -> N
         for name, file in commit["files"].items():
             body = stored.read(f"{directory}/{name}")
             assert json.loads(body)["iteration"] == i
-            # The agent brings the compiled checksum into an image that has none.
             assert file["crc32c"] == f"{google_crc32c.value(body):08x}"
 
 
@@ -252,11 +252,11 @@ def test_a_mistake_ends_the_job_with_a_reason_and_the_way_out(running: Running, 
         f"{mistake} to fail", lambda: _ended(space, mistake), timeout_s=TOLD_S, seen=lambda: space.tell(mistake)
     )
     (failed,) = [c for c in status["conditions"] if c["type"] == "Failed" and c["status"] == "True"]
-    assert failed["reason"] == reason, space.tell(mistake)
+    assert failed["reason"] in reason.split("|"), space.tell(mistake)
     assert not [word for word in words if word not in failed["message"]], failed["message"]
     # The same store would say the same: no restart.
     assert status["restarts"] == 0
-    assert [e for e in space.events(mistake) if e["reason"] == reason]
+    assert [e for e in space.events(mistake) if e["reason"] == failed["reason"]]
     assert "PRIVATE KEY" not in str(status) + str(space.events(mistake))
 
 
