@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from e2e.cluster.gcs import GcsServer
+from tests.support.faultproxy import FaultProxy, gcs_error
 from tests.support.timeouts import LOCAL_S
 
 RACERS = 16
@@ -120,3 +121,18 @@ def test_pyarrow_reads_what_gcsfs_wrote(gcs_server: GcsServer, bucket: str) -> N
     arrow = fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override=authority)
     with arrow.open_input_stream(f"{bucket.removeprefix('gs://')}/arrow/object") as stream:
         assert stream.read() == b"content"
+
+
+def test_parts_of_an_upload_pass_through_a_fault_proxy_too(
+    gcs_server: GcsServer, bucket: str, fault_proxy: Callable[..., FaultProxy]
+) -> None:
+    proxy = fault_proxy(gcs_server.endpoint)
+    refused = proxy.fail(gcs_error(503, "backendError"), path="upload_id=", skip=1)
+    import gcsfs
+
+    files = gcsfs.GCSFileSystem(token="anon", endpoint_url=proxy.endpoint, skip_instance_cache=True)
+    with files.open(f"{bucket}/through", "wb", block_size=2**20) as file:
+        file.write(b"x" * (3 * 2**20))
+    assert filesystem(gcs_server).size(f"{bucket}/through") == 3 * 2**20
+    assert refused.hits == 1
+    assert len(proxy.wait_for(path="upload_id=", count=3)) == 3
