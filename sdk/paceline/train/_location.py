@@ -33,9 +33,10 @@ class Location:
         self._arrow: Any = None
         self._storage: Storage | None = None
         if filesystem is not None and "://" in text:
+            # Not the whole path: somebody may have put a key into it.
             raise ValueError(
-                f"{text.partition('?')[0]!r} has a scheme, but a filesystem is given too: write the path without it, or"
-                " leave the filesystem out"
+                f"the path has a scheme, but a filesystem is given too: write it without {text.partition('://')[0]}://,"
+                " or leave the filesystem out"
             )
         if filesystem is None and "://" not in text:
             if not text.strip():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """What a run left. Made by `fit()` and by `Result.from_path`.
+    """What a run left, as `Result.from_path` reads it.
 
     Attributes:
         metrics: The last report of rank 0, with `step`, `time`, `attempt` and `iteration`; None without any report.

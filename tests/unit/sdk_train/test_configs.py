@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.fs
 import pytest
 
 from paceline.agent.config import AgentConfig
+from paceline.storage import StorageError
 from paceline.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, SyncConfig
 from paceline.train._run_settings import RunSettings, settings, write_filesystem
 
@@ -69,9 +71,19 @@ def test_bad_values_are_refused_with_field_value_and_way_out(
         kind(**given)
 
 
-def test_a_key_in_the_path_is_refused_without_being_repeated() -> None:
-    with pytest.raises(ValueError) as refused:
-        RunConfig(storage_path="s3://b/p?secret_key=hush")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RunConfig(storage_path="s3://b/p?secret_key=hush"),
+        lambda: RunConfig(storage_path="s3://key:hush@b/p"),
+        lambda: Checkpoint("s3://key:hush@b/p"),
+        lambda: Checkpoint("s3://key:hush@b/p", LOCAL),
+        lambda: Checkpoint("gs://b/p?token=hush"),
+    ],
+)
+def test_a_key_in_a_path_is_refused_without_being_repeated(make: Callable[[], object]) -> None:
+    with pytest.raises((ValueError, StorageError)) as refused:
+        make()
     assert "hush" not in str(refused.value)
 
 
