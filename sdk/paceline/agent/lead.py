@@ -20,6 +20,7 @@ from paceline.agent.clock import rfc3339
 from paceline.agent.commits import Commit
 from paceline.agent.committing import Committing, rank_names
 from paceline.agent.config import AgentConfig
+from paceline.agent.console import Console
 from paceline.agent.errors import StorageFailedError
 from paceline.agent.failure import Failure
 from paceline.agent.reports import Reports
@@ -52,6 +53,7 @@ class Lead:
         self._started = clock()
         self._files = RunFiles(config.directory / "run")
         self._sync = RunSync(self._files, None, clock=clock)
+        self._console = Console(log.say, clock=clock)
         self._waiting_since: tuple[int, float] | None = None
         self._artifact_owners: dict[str, int] = {}
         self._artifacts_warned = False
@@ -99,6 +101,7 @@ class Lead:
         """Rank 0 made a report. It is in the local run files by the next `flush`."""
         report = self._reports.add(round_, metrics, step, at)
         self._files.report(metrics, step=step, time=at, attempt=self._config.attempt, iteration=report.iteration)
+        self._console.show(step, metrics)
 
     def exchange(self, beat: Beat) -> Orders:
         """Take note of one pod's state and answer with what it shall do."""
@@ -222,8 +225,9 @@ class Lead:
         await asyncio.to_thread(storage.write, path, data)
 
     def close(self) -> None:
-        """Close the local files."""
+        """Close the local files, and show the last report."""
         self._files.close()
+        self._console.flush()
 
     async def _advance(self) -> None:
         if self._committing is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paceline.agent import artifacts, figures, runsync, staging, workdir
+from paceline.agent import artifacts, console, figures, runsync, staging, workdir
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
@@ -79,3 +79,35 @@ def test_only_plain_files_below_the_staging_directory_are_taken(tmp_path: Path) 
     (given / ".paceline.json").touch()
     with pytest.raises(ValueError, match="Paceline alone writes it"):
         staging.take(tmp_path / "staging", str(given))
+
+
+def test_the_console_shows_the_first_the_last_and_one_report_a_second() -> None:
+    said: list[str] = []
+    now = 100.0
+    shown = console.Console(said.append, clock=lambda: now)
+    for step in range(25):
+        shown.show(step, {"i": step})
+        now += 0.125
+    shown.flush()
+    shown.flush()
+    assert said == ["step 0: i=0", "step 8: i=8", "step 16: i=16", "step 24: i=24"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "text"),
+    [
+        pytest.param(
+            {"loss": 0.123456789, "val": {"acc": 1.0}}, "step 3: loss=0.123457 val/acc=1", id="floats, nested"
+        ),
+        pytest.param({"step": 3, "a": "x\ny", "b": None}, "step 3: a=x y b=None", id="one line"),
+        pytest.param({"a": list(range(99))}, "step 3: a=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1...", id="long"),
+        pytest.param(
+            {str(i): i for i in range(14)},
+            "step 3: 0=0 1=1 2=2 3=3 4=4 5=5 6=6 7=7 8=8 9=9 10=10 11=11 and 2 more",
+            id="many",
+        ),
+        pytest.param({}, "step 3: no metrics", id="none"),
+    ],
+)
+def test_a_line_of_the_console(metrics: dict[str, object], text: str) -> None:
+    assert console.line(3, metrics) == text
