@@ -187,7 +187,7 @@ def test_a_large_file_of_a_store_with_ranges_comes_in_ranges(tmp_path: Path) -> 
     data = os.urandom(2 * RANGE_BYTES + 5)
     (tmp_path / "big").write_bytes(data)
     about = transfer.put_file(storage, tmp_path / "big", "big")  # type: ignore[arg-type]
-    storage.fail_next("get_range", StorageError("reset", retryable=True), b"wrong")
+    storage.fail_next("get_range", StorageError("reset", retryable=True), b"bad")
     progress = transfer.Progress()
     transfer.get_file(storage, "big", tmp_path / "back", expected=about, progress=progress)  # type: ignore[arg-type]
     assert (tmp_path / "back").read_bytes() == data
