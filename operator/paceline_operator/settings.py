@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from paceline.api.storage_rules import CREDENTIALS, STORES
 from paceline_operator.policies.config import JobDefaults
 
 
@@ -18,6 +20,15 @@ class SettingsError(Exception):
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+def _store(path: str) -> str:
+    # Jobs cannot have what the API server would refuse in them.
+    if re.search(CREDENTIALS, path):
+        raise ValueError("carries credentials, and every pod shows it: remove them, and name a Secret in secretRef")
+    if not path.startswith(("/", *(f"{store}://" for store in STORES))):
+        raise ValueError(f"{path!r} is in no known store: begin with {', '.join(STORES)}, or with / on a volume")
+    return path
 
 
 class SecretRef(_Model):
@@ -31,7 +42,7 @@ class SecretRef(_Model):
 class DefaultStorage(_Model):
     """Storage of jobs that name none."""
 
-    path: Annotated[str, Field(min_length=1)] | None = None
+    path: Annotated[str, Field(min_length=1), AfterValidator(_store)] | None = None
     secret_ref: SecretRef | None = None
 
 
@@ -100,6 +111,9 @@ def load(path: Path | None, **overrides: Any) -> Settings:
 
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "value_error":
+        # Our own, which decides by itself whether the value may be shown.
+        return f"{where} {error['ctx']['error']}"
     if error["type"] == "extra_forbidden":
         known = ", ".join(field.alias or name for name, field in Settings.model_fields.items())
         hint = f" (known: {known})" if len(error["loc"]) == 1 else ""

@@ -16,9 +16,9 @@ STORES = ("s3", "gs", "gcs", "hdfs", "webhdfs")
 _KNOWN_STORES = "s3://bucket/prefix, gs://bucket/prefix, hdfs://host:port/dir, webhdfs://host:port/dir"
 _IS_KNOWN = f"p.split('=')[0] in {json.dumps(list(S3_QUERY_KEYS))}"
 # A user before "@", in the URI or in the URI of an option; an option whose name says that its value is secret.
-_CREDENTIALS = (
+CREDENTIALS = (
     r"(?i)^[^:/?#]*://[^/?#]*@|[?].*//[^/?&#]*@"
-    r"|[?](.*&)?[^=&]*(key|secret|token|passw|credential|signature)[^=&]*="
+    r"|[?](.*&)?[^=&]*(key|secret|token|passw|credential|signature|auth)[^=&]*="
 )
 _CARRIES = (
     'carries credentials (a name before "@", or an option after "?" that is called key, secret, token or password): '
@@ -38,7 +38,7 @@ _BELOW_MOUNT = (
 
 
 def _secret(value: str) -> str:
-    return f"{value}.matches(r'{_CREDENTIALS}')"
+    return f"{value}.matches(r'{CREDENTIALS}')"
 
 
 def _in_store(value: str) -> str:
