@@ -23,7 +23,7 @@ from paceline.storage import StorageError, StorageNotFoundError
 from paceline.train import Checkpoint, Result
 from tests.support.agents import SDK
 from tests.support.runs import Run
-from tests.support.timeouts import LOCAL_S
+from tests.support.timeouts import AGENT_RUN_S
 
 FILES = {"model.pt": b"weights" * 1000, "sub/shard-0": b"0", ".metadata.json": b'{"kind": "test"}'}
 
@@ -213,10 +213,10 @@ def test_processes_outside_a_pod_share_one_download(s3: Place, tmp_path: Path, s
     directory = Path(told[0][1])
     assert tmp_path in directory.parents
     users[0].send_signal(signal.SIGKILL)
-    users[0].wait(LOCAL_S)
+    users[0].wait(AGENT_RUN_S)
     assert directory.exists()
     for user in users[1:]:
-        assert user.communicate("", timeout=LOCAL_S)[0] == ""
+        assert user.communicate("", timeout=AGENT_RUN_S)[0] == ""
     assert not directory.exists()
     for user in users:
         assert user.stdout is not None
@@ -233,7 +233,7 @@ def test_processes_may_copy_into_one_directory_at_once(s3: Place, tmp_path: Path
     env = {**os.environ, "PYTHONPATH": str(SDK), "TMPDIR": str(tmp_path)}
     command, target = [sys.executable, "-c", script, s3.checkpoint().uri], tmp_path / "copy"
     users = [subprocess.Popen([*command, str(target)], env=env, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = {user.communicate(timeout=LOCAL_S)[0] for user in users}
+    told = {user.communicate(timeout=AGENT_RUN_S)[0] for user in users}
     assert len(told) == 1  # the same file: it was fetched once
     assert told.pop().split()[1] == "100000"
     assert content(target) == {"m": b"x" * 100_000, "sub/n": b"1"}
