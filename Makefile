@@ -61,6 +61,10 @@ test-fast: lint types ## Everyday checks, under two minutes
 integration: $(SYNCED) ## A real API server and real storage servers, no nodes
 	@$(PYTEST) tests/integration
 
+.PHONY: crash
+crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_FULL=1 for every repetition
+	@$(PYTEST) tests/crash
+
 .PHONY: e2e
 e2e: $(SYNCED) ## Real nodes; FOCUS=restart for the tests whose name has that word
 	@$(PYTEST) e2e $(if $(FOCUS),-k "$(FOCUS)") --timeout 900

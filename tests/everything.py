@@ -14,7 +14,7 @@ from typing import IO
 
 # What needs no test bed comes first: a typing mistake is told within a minute.
 PLAIN_STAGES = ("lint", "types", "unit")
-BED_STAGES = ("integration", "e2e")
+BED_STAGES = ("integration", "crash", "e2e")
 BED_STAGE = "test bed"
 
 

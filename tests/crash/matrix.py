@@ -1,0 +1,172 @@
+"""Every crash case, enumerated from recordings of what the protocol does, by group.
+
+A point is a step of the protocol: an operation of the store (before, after, and each system call inside it), a request
+to an S3 server (before, in its middle, when the answer is lost), a message between pods, a step of the hand-over from a
+training process. It counts when three recordings show it.
+
+An attempt stores four checkpoints by the same steps. The second is hit at each of them, the third too, since retention
+deletes an older one there; of the first and the last, each operation is. `CRASH_FULL=1` hits everything everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tests.crash.pool import Pool
+from tests.support.crash_agent import WRITES
+from tests.support.crash_case import Case
+from tests.support.crash_points import Shot
+
+_FULL = bool(os.environ.get("CRASH_FULL"))
+_RECORDINGS = 3
+_REPEATED = re.compile(r"checkpoint_00000[03]")  # by the same steps as 1 and 2
+_REPEATED_REPORTS = re.compile(r"report4|(take|reply)\(.*#[34]")
+_DETAILED_REPORTS = re.compile(r"report[12]\.")  # one with files, one with metrics alone
+# They leave the store as the step before did: directories that are there, a file that was renamed already. And the
+# run's own files are stored at every commit in the same way: each step of it once.
+_IDLE_STEPS = re.compile(
+    r"^(put_file|create_if_absent|write)\(.*\)\.mkdir\(|^put_file\(.*\)\.remove\(partial\)"
+    r"|^\w+\((result|progress|params|events)[^/]*\).*#|^size\("
+)
+_WRITING = re.compile(rf"^({'|'.join(WRITES)})\(")
+_REQUESTS = re.compile(r"^(GET|HEAD|PUT|POST|DELETE)\(")
+# Where the first of two crashes happens, and what it leaves for the second attempt to mend.
+FIRST_CRASHES = {
+    "while a file is stored": r"put_file\(checkpoint_000001/shard-0\)\.half",
+    "before the decision": r"create_if_absent\(.paceline/decisions/checkpoint_000001.json\)\.link\(.*",
+    "decided, not committed": r"create_if_absent\(checkpoint_000001/.paceline.json\)\.before",
+    "retention, decision gone": r"delete\(checkpoint_000001/.paceline.json\)\.before",
+    "retention, in its files": r"delete_directory\(checkpoint_000001\)\.remove\(shard-0\)",
+    "retention, claim left": r"delete\(.paceline/claims/checkpoint_000001.json\)\.before",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A step of one process."""
+
+    who: str
+    name: str
+    alive: frozenset[str]  # processes that can be hit there
+
+
+def groups(pool: Pool) -> dict[str, list[Case]]:
+    """All cases: the name of a group -> its cases."""
+    with ThreadPoolExecutor() as threads:
+        local, s3 = threads.map(lambda store: points(pool, store), ("local", "s3"))
+    return {
+        "lead": list(_cases("local", _at_the_lead(local))),
+        "other agent": list(_cases("local", _at_the_other_agent(local))),
+        "workers": list(_cases("local", _at_the_workers(local))),
+        "messages": list(_cases("local", _messages(local))),
+        "late comers": list(_cases("local", _late_comers(local))),
+        "second crash": list(_second_crashes(pool, local)),
+        "storage server": list(_cases("s3", _at_requests(s3))),
+    }
+
+
+def points(pool: Pool, store: str, shots: tuple[Shot, ...] = (), attempt: int = 0) -> list[Point]:
+    """The points of an attempt, in their order, that all recordings share."""
+    with ThreadPoolExecutor() as threads:
+        recordings = list(threads.map(lambda _: pool.record(store, shots, attempt), range(_RECORDINGS)))
+    return [point for who in sorted(recordings[0]) for point in _common(who, [r.get(who, []) for r in recordings])]
+
+
+def _common(who: str, recordings: list[list[dict[str, Any]]]) -> Iterator[Point]:
+    alive = [{line["point"]: frozenset(line["alive"]) for line in recording} for recording in recordings]
+    for line in recordings[0]:
+        name = line["point"]
+        if all(name in found for found in alive) and not _IDLE_STEPS.match(name):
+            yield Point(who, name, frozenset.intersection(*(found[name] for found in alive)))
+
+
+def _cases(store: str, shots: Iterable[Shot]) -> Iterator[Case]:
+    yield from (Case(store, (shot,)) for shot in dict.fromkeys(shots))
+
+
+def _at_the_lead(found: list[Point]) -> Iterator[Shot]:
+    for point in _of(found, "lead"):
+        yield from _at_an_agent(point, ("agent1", "rank0", "rank1"))
+
+
+def _at_the_other_agent(found: list[Point]) -> Iterator[Shot]:
+    for point in _of(found, "agent1"):
+        if not _is_beat(point):
+            yield from _at_an_agent(point, ("lead", "rank0", "rank1"))
+
+
+def _at_an_agent(point: Point, others: tuple[str, ...]) -> Iterator[Shot]:
+    repeated = bool(_REPEATED.search(point.name) or _REPEATED_REPORTS.match(point.name)) and not _FULL
+    if ".before" in point.name or not repeated:
+        yield Shot(point.who, point.name, point.who)
+    # What the others have done by then depends on the operation alone, not on the system calls inside it.
+    if ".before" in point.name and not repeated:
+        yield from (Shot(point.who, point.name, victim) for victim in others if victim in point.alive)
+
+
+def _at_the_workers(found: list[Point]) -> Iterator[Shot]:
+    for rank in ("rank0", "rank1"):
+        for point in _of(found, rank):
+            if _FULL or not _REPEATED_REPORTS.match(point.name):
+                yield Shot(rank, point.name, rank)
+            if _FULL or _DETAILED_REPORTS.match(point.name):
+                yield from (Shot(rank, point.name, v) for v in ("lead", "agent1") if v in point.alive)
+
+
+def _messages(found: list[Point]) -> Iterator[Shot]:
+    for point in filter(_is_beat, _of(found, "agent1")):
+        yield Shot("agent1", point.name, "agent1", "drop")
+        yield from (Shot("agent1", point.name, v) for v in ("agent1", "lead", "rank1") if v in point.alive)
+
+
+def _late_comers(found: list[Point]) -> Iterator[Shot]:
+    """An agent that freezes, is replaced, and goes on when the next attempt has finished."""
+    for who in ("lead", "agent1"):
+        for point in _of(found, who):
+            # Before the operation, and right before the system call that makes its result visible.
+            visible = _WRITING.match(point.name) and not re.search(r"\.(open|half|after)", point.name)
+            if visible and (_FULL or not _REPEATED.search(point.name)):
+                yield Shot(who, point.name, who, "stop")
+
+
+def _second_crashes(pool: Pool, found: list[Point]) -> Iterator[Case]:
+    """The lead of the next attempt dies too, at each step of its recovery."""
+    names = [point.name for point in _of(found, "lead")]
+    shots = []
+    for pattern in FIRST_CRASHES.values():
+        first = next((name for name in names if re.fullmatch(pattern, name)), None)
+        assert first is not None, f"the protocol has no step {pattern} any more: adapt FIRST_CRASHES"
+        shots.append(Shot("lead", first, "lead"))
+    with ThreadPoolExecutor() as threads:
+        recoveries = list(threads.map(lambda shot: points(pool, "local", (shot,), attempt=1), shots))
+    for shot, recovery in zip(shots, recoveries, strict=True):
+        for point in _of(recovery, "lead"):
+            if point.name.startswith("take("):
+                break  # the training has begun: from here on it is an attempt like the first
+            if _WRITING.match(point.name) and (_FULL or ".open(" not in point.name):
+                yield Case("local", (shot, Shot("lead", point.name, "lead", attempt=1)))
+
+
+def _at_requests(found: list[Point]) -> Iterator[Shot]:
+    for point in found:
+        if _REPEATED.search(point.name) and not _FULL:
+            continue
+        if _REQUESTS.match(point.name):
+            yield Shot(point.who, point.name, "server")
+            if not point.name.startswith(("GET", "HEAD")) and "checkpoint_" in point.name:
+                yield Shot(point.who, point.name, point.who)
+        elif point.who.startswith("rank") and point.name.startswith("report1"):
+            yield Shot(point.who, point.name, "server")
+
+
+def _of(found: list[Point], who: str) -> Iterator[Point]:
+    return (point for point in found if point.who == who)
+
+
+def _is_beat(point: Point) -> bool:
+    return point.name.startswith("beat(")

@@ -1,0 +1,72 @@
+"""The checker of the crash matrix is not blind: each variant of the protocol with one mistake is found out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.matrix import FIRST_CRASHES
+from tests.crash.pool import Pool
+from tests.support.crash_case import Case, Outcome
+from tests.support.crash_points import Shot
+
+_COMMIT = "create_if_absent(checkpoint_000001/.paceline.json)"
+
+
+def _kill(victim: str, point: str, who: str = "lead") -> Shot:
+    return Shot(who, point, victim)
+
+
+# variant -> where it is hit, and what the checker must say
+_CASES = {
+    "uploads-told-before-they-are-stored": (
+        [
+            _kill("agent1", f"{_COMMIT}.after"),
+            _kill("agent1", "create_if_absent(checkpoint_000000/.paceline.json).after"),
+        ],
+        "is committed but has",
+    ),
+    "commit-file-before-the-decision": (
+        [Shot("lead", f"{_COMMIT}.before", "lead", "stop")],
+        "is committed but has",
+    ),
+    "commit-file-in-place": (
+        [_kill("lead", f"{_COMMIT}.open(.paceline.json)#2")],
+        "its commit cannot be read",
+    ),
+    "retention-deletes-files-first": (
+        [_kill("lead", "delete(checkpoint_000001/shard-0).after")],
+        "is committed but has",
+    ),
+    "no-fence": (
+        [Shot("lead", f"{_COMMIT}.before", "lead", "stop")],
+        "is committed but has",
+    ),
+    "recovery-deletes-before-it-settles": (
+        [_kill("lead", f"{_COMMIT}.before")],
+        "get_checkpoint() gave rank 0 a damaged checkpoint",
+    ),
+    "report-returns-before-the-agent-owns-the-files": (
+        [_kill("rank0", "report1.returned", "rank0"), _kill("rank0", "report3.returned", "rank0")],
+        "had returned on every rank, but was never committed",
+    ),
+}
+
+
+@pytest.mark.parametrize("variant", _CASES)
+def test_a_broken_protocol_is_caught(variant: str, pool: Pool) -> None:
+    shots, said = _CASES[variant]
+    outcomes = pool.run(Case("local", (shot,), variant) for shot in shots)
+    assert any(said in problem for outcome in outcomes for problem in outcome.problems), _told(outcomes)
+
+
+def test_the_same_cases_pass_with_the_protocol_as_it_is(pool: Pool) -> None:
+    shots = {
+        shot for shots, _ in _CASES.values() for shot in shots if "#2" not in shot.point and "shard-0" not in shot.point
+    }
+    outcomes = pool.run(Case("local", (shot,)) for shot in sorted(shots, key=lambda shot: shot.id))
+    assert not [outcome for outcome in outcomes if outcome.problems], _told(outcomes)
+    assert FIRST_CRASHES
+
+
+def _told(outcomes: list[Outcome]) -> str:
+    return "\n".join(f"{o.id}: reached {o.reached}: {o.problems}" for o in outcomes)

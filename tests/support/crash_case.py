@@ -1,0 +1,46 @@
+"""What a crash case is, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.support.crash_points import Shot
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What happens in one run."""
+
+    store: str  # local or s3
+    shots: tuple[Shot, ...]
+    broken: str = ""  # variant of the protocol, see crash_broken
+
+    @property
+    def id(self) -> str:
+        """One word, for `python -m tests.crash.replay`."""
+        return "/".join([self.store + (f"!{self.broken}" if self.broken else ""), *(shot.id for shot in self.shots)])
+
+    @classmethod
+    def from_id(cls, text: str) -> Case:
+        """From `id`."""
+        # A point may have slashes of its own: a shot begins with its attempt and a dot.
+        head, *tail = text.split("/")
+        store, _, broken = head.partition("!")
+        shots: list[str] = []
+        for part in tail:
+            if part[:1].isdigit() and part[1:2] == "." and "@" in part.partition(":")[0]:
+                shots.append(part)
+            else:
+                shots[-1] += f"/{part}"
+        return cls(store, tuple(map(Shot.from_id, shots)), broken)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a case went."""
+
+    id: str
+    problems: list[str] = field(default_factory=list)
+    reached: bool = True  # every shot fired
+    seconds: float = 0.0
+    log: str = ""  # of every agent, when there are problems
