@@ -57,6 +57,13 @@ class Creation:
     seconds: float
     latencies: tuple[float, ...]
     """Seconds for each job, from the job known to its last pod created."""
+    cpu_s: float
+    """CPU seconds of the side's own process, from the first job or pod known to the last pod created."""
+
+    @property
+    def cpu_ms_a_pod(self) -> float:
+        """CPU of the side's own process for a pod, in ms: hardly depends on what else the machine does."""
+        return 1e3 * self.cpu_s / self.pods
 
     @property
     def rate(self) -> float:
@@ -85,38 +92,42 @@ class Bench:
 
     def bare(self, jobs: int, workers: int, body: dict[str, Any]) -> Creation:
         """Let the bare script create the pods; clean up after it."""
+        before = time.process_time()
         asyncio.run(self._bare(jobs, workers, body))
+        cpu_s = time.process_time() - before
         made = self._created(BARE)
         asyncio.run(self._clean())
         first = min(request.received for request in made)
         latencies = [max(r.finished for r in of) - first for of in _by_job(made).values()]
-        return Creation(jobs, jobs * workers, max(r.finished for r in made) - first, tuple(latencies))
+        return Creation(jobs, jobs * workers, max(r.finished for r in made) - first, tuple(latencies), cpu_s)
 
     def operator(self, jobs: int, workers: int) -> tuple[Creation, dict[str, float]]:
         """Let the operator create the pods of as many TrainJobs, run them to Succeeded, and clean up.
 
         Returns:
-            The creation, and `{"writes": writes per job beyond pods and Service, "cpu_s": ..., "rss_mb": ...}`.
+            The creation, and `{"writes": writes per job beyond pods and Service, "rss_mb": ...}`.
             The writes say nothing where the shape is `unfinished`.
         """
         with self._running_operator() as process:
             self._audit.new()
+            before = sum(process.cpu_times()[:2])
             asyncio.run(self._submit(jobs, workers))
             seen = self._await_pods(jobs * workers)
+            cpu_s = sum(process.cpu_times()[:2]) - before
             made = [r for r in seen if r.resource == "pods" and r.verb == "create" and not r.subresource]
             known = {r.name: r.finished for r in seen if r.resource == "trainjobs" and r.verb == "create"}
             # The same window as the bare script's: from the first pod asked for to the last one created. What goes
             # before (the job is seen) is in the latencies.
             first = min(r.received for r in made)
             latencies = [max(r.finished for r in of) - known[job] for job, of in _by_job(made).items()]
-            creation = Creation(jobs, jobs * workers, max(r.finished for r in made) - first, tuple(latencies))
+            seconds = max(r.finished for r in made) - first
+            creation = Creation(jobs, jobs * workers, seconds, tuple(latencies), cpu_s)
             if not self.unfinished(jobs, workers):
                 asyncio.run(self._finish(jobs))
             wrote = [r for r in seen + self._audit.new() if OPERATOR_AGENT in r.user_agent and r.verb in WRITES]
             beyond = [r for r in wrote if r.resource not in {"pods", "services", "leases"}]
             cost = {
                 "writes": len(beyond) / jobs,
-                "cpu_s": sum(process.cpu_times()[:2]),
                 "rss_mb": process.memory_info().rss / 1e6,
             }
         asyncio.run(self._clean())

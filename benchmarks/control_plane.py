@@ -79,7 +79,9 @@ def _compare(bench: Bench, jobs: int, workers: int, rounds: int) -> dict[str, An
         "operator_p99_s": median(o.p99 for _, o, _ in pairs),
         "p99_ratio": median(o.p99 / b.p99 for b, o, _ in pairs),
         "writes": None if bench.unfinished(jobs, workers) else median(c["writes"] for _, _, c in pairs),
-        **{key: median(c[key] for _, _, c in pairs) for key in ("cpu_s", "rss_mb")},
+        "bare_cpu_ms_a_pod": median(b.cpu_ms_a_pod for b, _, _ in pairs),
+        "operator_cpu_ms_a_pod": median(o.cpu_ms_a_pod for _, o, _ in pairs),
+        "rss_mb": median(c["rss_mb"] for _, _, c in pairs),
     }  # fmt: skip
 
 
@@ -96,14 +98,14 @@ def _machine() -> str:
 
 def _print(figures: dict[str, Any]) -> None:
     print(f"\n{figures['machine']}; medians of {figures['rounds']} rounds\n")
-    print("| jobs x workers | bare pods/s | operator pods/s | ratio | p99 ratio | writes a job | CPU s | MB |")
+    print("| jobs x workers | bare pods/s | operator pods/s | ratio | p99 ratio | writes a job | CPU ms a pod | MB |")
     print("|---|---|---|---|---|---|---|---|")
     for row in figures["creation"]:
         writes = "-" if row["writes"] is None else f"{row['writes']:.2f}"
         print(
             f"| {row['jobs']} x {row['workers']} | {row['bare_pods_per_s']:.0f} | {row['operator_pods_per_s']:.0f} "
             f"| {row['ratio']:.2f} | {row['p99_ratio']:.2f} | {writes} "
-            f"| {row['cpu_s']:.1f} | {row['rss_mb']:.0f} |"
+            f"| {row['bare_cpu_ms_a_pod']:.2f} and {row['operator_cpu_ms_a_pod']:.2f} | {row['rss_mb']:.0f} |"
         )
     restart = figures["restart"]
     print(f"\none of {restart['workers']} pods fails -> all new pods created: {restart['median_s']:.2f} s median")

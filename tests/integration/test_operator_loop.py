@@ -155,7 +155,7 @@ def test_a_job_runs_to_success_with_its_result(cluster: Cluster, running: Operat
     cluster.succeed("digits-0-0", "digits-0-1", message=json.dumps(told))
     until(lambda: cluster.status().get("phase"), "Succeeded")
     assert cluster.status()["result"] == {"path": "s3://bucket/runs/digits", "metrics": {"accuracy": 0.97}}
-    until(lambda: {reason for reason, _ in cluster.events()}, {"PodsCreated", "Succeeded"})
+    until(lambda: {reason for reason, _ in cluster.events()}, {"Running", "Succeeded"})
     beyond = [write for write in cluster.writes() if "pods" not in write and "services" not in write]
     assert len(beyond) <= 4, beyond
     assert 'paceline_jobs{phase="Succeeded"} 1.0' in running.page("/metrics")

@@ -70,7 +70,7 @@ async def test_a_plain_success_costs_two_status_writes_and_two_events() -> None:
     cluster, notes = await play("plain success")
     beyond = [write for write in cluster.writes if not write.endswith(("/pods", "/services"))]
     assert beyond == ["PATCH /apis/paceline.dev/v1alpha1/namespaces/ml/trainjobs/digits/status"] * 2
-    assert [note.reason for note in notes.posted] == ["PodsCreated", "Succeeded"]
+    assert [note.reason for note in notes.posted] == ["Running", "Succeeded"]
     made = [write.rsplit("/", 1)[1] for write in cluster.writes if write.startswith("POST")]
     assert made == ["pods", "pods", "pods", "services"], "pods need the Service only once they run"
 

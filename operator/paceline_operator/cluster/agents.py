@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
 PARALLEL = 12
-# Beyond this the interval grows instead: 1,000 jobs are asked every 40 s rather than 330 times a second.
-POLLS_PER_S = 25.0
+# Beyond this the interval grows instead: 1,000 jobs are asked every 50 s rather than 330 times a second. One question
+# costs 0.2 to 0.3 ms of CPU.
+POLLS_PER_S = 20.0
 # An image without the agent never answers.
 MAX_BACKOFF_S = 300.0
 MAX_ANSWER = 1 << 20

@@ -193,7 +193,7 @@ def _go_on(
     going = _written(job, standing, seen, now)
     retry = RETRY_REFUSED if seen.refusals else None
     look = INSPECT_AGAIN if inspect else _until_patience(current, now)
-    notes = _story(job, status, standing, problem, going, first=bool(missing) and not current)
+    notes = _story(job, standing, problem, going)
     return replace(
         going,
         events=notes,
@@ -224,24 +224,22 @@ def _written(job: TrainJob, wanted: TrainJobStatus, seen: Observed, now: datetim
     return Plan(waiting=(wanted.phase, wanted.workers), requeue_after=wait) if wait else Plan(status=wanted)
 
 
-def _story(
-    job: TrainJob, old: TrainJobStatus, new: TrainJobStatus, problem: Problem | None, going: Plan, *, first: bool
-) -> tuple[Note, ...]:
-    notes = []
-    if first and job.status.attempt == 0 and not job.status.conditions:
-        pods = job.spec.pods
-        notes.append(
-            Note(
-                "Normal",
-                reasons.PODS_CREATED,
-                f"Creating {pods} {'pod' if pods == 1 else 'pods'} with {job.spec.workers.count} workers in all",
-            )
-        )
+def _story(job: TrainJob, new: TrainJobStatus, problem: Problem | None, going: Plan) -> tuple[Note, ...]:
     if going.status is None:
-        return tuple(notes)
+        return ()
+    notes = []
     if problem is not None and not _known(job.status, problem):
         notes.append(Note("Warning", problem.reason, problem.message))
-    if new.phase == "Running" and job.status.phase != "Running" and new.attempt > 0:
+    if new.phase != "Running" or job.status.phase == "Running":
+        return tuple(notes)
+    if new.attempt == 0 and not job.status.conditions:
+        # A start that took longer has its story in the conditions already, and costs no write more.
+        began, ran = new.start_time, new.running_time
+        took = f", {_duration(ran - began)} after their creation" if began and ran else ""
+        pods = "1 pod" if job.spec.pods == 1 else f"{job.spec.pods} pods"
+        workers = "The worker runs" if new.workers.desired == 1 else f"All {new.workers.desired} workers run"
+        notes.append(Note("Normal", "Running", f"{workers} in {pods}{took}"))
+    elif new.attempt > 0:
         last = new.history[-1] if new.history else None
         down = f", {last.downtime_seconds:g} s after the failure" if last and last.downtime_seconds is not None else ""
         resumed = f"; resumed from checkpoint {last.resumed_from}" if last and last.resumed_from is not None else ""

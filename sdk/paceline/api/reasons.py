@@ -29,7 +29,6 @@ POD_FAILED = "PodFailed"
 NODE_LOST = "NodeLost"
 
 # Why it does not run yet, or not now.
-PODS_CREATED = "PodsCreated"
 WAITING_FOR_NODES = "WaitingForNodes"
 WAITING_FOR_WORKERS = "WaitingForWorkers"
 UNSCHEDULABLE = "Unschedulable"
@@ -66,7 +65,6 @@ REASONS = frozenset(
         POD_EVICTED,
         POD_FAILED,
         NODE_LOST,
-        PODS_CREATED,
         WAITING_FOR_NODES,
         WAITING_FOR_WORKERS,
         UNSCHEDULABLE,

@@ -51,7 +51,7 @@ RUNNING = {"phase": "Running", "start_time": T0, "running_time": T0}
 def test_a_new_job_gets_its_service_and_all_pods_and_says_so_once() -> None:
     first = decide(two(), seen(last_write=T0))
     assert (first.service, first.attempt, first.create) == (True, 0, (0, 1))
-    assert [note.reason for note in first.events] == ["PodsCreated"]
+    assert first.events == ()
     assert first.status is None
     assert first.unwritten
     again = decide(two(), seen(pod(0), service=True, last_write=T0))
@@ -59,7 +59,8 @@ def test_a_new_job_gets_its_service_and_all_pods_and_says_so_once() -> None:
 
 
 def test_one_pod_is_told_in_the_singular() -> None:
-    assert "1 pod with 1 workers" in decide(make_trainjob(), seen(last_write=T0)).events[0].message
+    (note,) = decide(make_trainjob(), seen(pod(0).running(), service=True, last_write=T0)).events
+    assert note.message.startswith("The worker runs in 1 pod, 0 s")
 
 
 def test_a_job_that_can_never_work_fails_before_anything_is_created() -> None:
@@ -104,6 +105,22 @@ def test_phases_on_the_way_to_running(pods: list[Any], phase: str, scheduled: st
     assert condition(later.status, "Running")[1] == running
     assert later.status.start_time == T0
     assert later.status.running_time == (at(6) if phase == "Running" else None)
+
+
+def test_a_quick_start_is_one_event_and_a_slow_one_has_told_its_story_already() -> None:
+    quick = decide(two(), seen(*all_running(2), service=True, last_write=T0), 3)
+    assert [(note.reason, note.message) for note in quick.events] == [
+        ("Running", "All 2 workers run in 2 pods, 3 s after their creation")
+    ]
+    starting = [pod(0).running(), pod(1).on("n2")]
+    first = decide(two(), seen(*starting, service=True, last_write=T0))
+    waited = seen(*starting, service=True, last_write=T0, changed_since=T0, waiting=first.waiting, moved_at=T0)
+    slow = decide(two(), waited, 6).status
+    assert slow is not None
+    job = two().obj().model_copy(update={"status": slow})
+    run = plan(job, seen(*all_running(2), service=True, last_write=at(6)), at(9), CONFIG)
+    assert run.status is not None
+    assert (run.status.phase, run.events) == ("Running", ())
 
 
 def test_what_is_on_record_is_not_written_again() -> None:
