@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,11 @@ def with_(status: TrainJobStatus, **changes: Any) -> TrainJobStatus:
 def report_of(seen: Observed, current: Sequence[PodSeen]) -> AgentReport | None:
     """Return the lead's last word: its termination message once it has ended, else its newest answer."""
     lead = next((pod for pod in current if pod.index == 0 and pod.exit_message), None)
-    return (reports.read(lead.exit_message) if lead else None) or seen.report
+    last = reports.read(lead.exit_message) if lead else None
+    if last is None or seen.report is None:
+        return last or seen.report
+    # What the uploads cost is told by the living agent alone.
+    return replace(last, uploads=last.uploads or seen.report.uploads)
 
 
 def told(status: TrainJobStatus, report: AgentReport | None) -> TrainJobStatus:

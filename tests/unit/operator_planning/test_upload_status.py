@@ -56,6 +56,15 @@ def test_when_the_job_is_over_nothing_waits_and_what_it_cost_stays() -> None:
     assert over.status.uploads == Uploads(wait_seconds=1.5)
 
 
+def test_a_short_job_keeps_what_the_lead_told_while_it_lived() -> None:
+    told = AgentReport(progress=Progress(step=1), uploads=WAITING)
+    last = {"version": 1, "outcome": "succeeded", "progress": {"step": 9}}
+    over = decide(job(), seen(pod(0).succeeded(last), pod(1).succeeded(), report=told))
+    assert over.status is not None
+    assert over.status.progress == Progress(step=9)
+    assert over.status.uploads == Uploads(wait_seconds=1.5)
+
+
 def test_a_job_without_storage_says_nothing_of_it() -> None:
     over = decide(job(), seen(pod(0).succeeded(), pod(1).succeeded()))
     assert over.status is not None
