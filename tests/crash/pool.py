@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,8 @@ def main(directory: str, number: int) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     slot = Slot(Path(directory), number)
+    # So that the S3 server ends with a pool that is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         for line in sys.stdin:
             told = json.loads(line)

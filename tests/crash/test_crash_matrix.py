@@ -41,7 +41,7 @@ def test_the_matrix_has_every_victim_at_every_kind_of_step(matrix: dict[str, lis
     assert {shot.victim for shot in shots} == {"lead", "agent1", "rank0", "rank1", "server"}
     # The steps of docs/design/0003 leave no doubt what they are called; a renamed one must not vanish from the matrix.
     for step in (
-        "report0.link(",  # hand-over
+        "report1.link(",  # hand-over
         "take(rank0)",
         "reply(rank0)",
         "beat(offers=",  # offer

@@ -78,7 +78,8 @@ def preload() -> None:
 
     for module in (*modules(), asyncio.unix_events, google_crc32c):
         assert module
-    importlib.import_module("paceline.agent.main")
+    for name in ("paceline.agent.main", "paceline.train._result", "paceline.train._run_directory"):
+        importlib.import_module(name)
     load = functools.cache(botocore.loaders.JSONFileLoader().load_file)
     botocore.loaders.JSONFileLoader.load_file = lambda self, file_path: load(file_path)  # type: ignore[method-assign]
     boto3.session.Session().client(

@@ -137,6 +137,27 @@ def message(seen: Seen, path: Path, who: str) -> None:
             seen.say(f"{who} tells {key} {name}, which is not committed")
 
 
+def result(seen: Seen, when: str) -> None:
+    """`Result.from_path` tells the committed checkpoints, and gives their files whole."""
+    from paceline.train import Result
+
+    there = committed(seen.run)
+    if not there:
+        return
+    found = Result.from_path(str(seen.run)).best_checkpoints
+    names = sorted(checkpoint_name(checkpoint.path) for checkpoint, _ in found)
+    if names != there:
+        seen.say(f"{when}: Result has the checkpoints {names}, not {there}")
+    for checkpoint, metrics in found:
+        with checkpoint.as_directory() as directory:
+            files = {
+                p.relative_to(directory).as_posix(): p.read_bytes() for p in Path(directory).rglob("*") if p.is_file()
+            }
+        files.pop(COMMIT, None)
+        if files != expected(metrics["a"], metrics["i"], RANKS):
+            seen.say(f"{when}: Result gives other files of {checkpoint.path} than were reported: {sorted(files)}")
+
+
 def checkpoint_name(path: str) -> str:
     """The last part of a path or URI, whose query may have slashes."""
     return path.partition("?")[0].rstrip("/").rpartition("/")[2]

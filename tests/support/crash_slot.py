@@ -109,6 +109,8 @@ class Slot:
             if any(codes.values()) and (shot is None or shot.victim == "server" or shot.action == "drop"):
                 seen.say(f"{when}: its agents ended with {codes}")
             crash_checker.look(seen, when)
+            if case.store == "local":
+                crash_checker.result(seen, when)
             crash_checker.attempt_resumed(seen, number, wanted)
             if shot is None or crash_checker.promises_all_reports(shot):
                 crash_checker.reported(seen, number)
