@@ -124,12 +124,11 @@ class Bench:
             creation = Creation(jobs, jobs * workers, seconds, tuple(latencies), cpu_s)
             if not self.unfinished(jobs, workers):
                 asyncio.run(self._finish(jobs))
-            wrote = [r for r in seen + self._audit.new() if OPERATOR_AGENT in r.user_agent and r.verb in WRITES]
-            beyond = [r for r in wrote if r.resource not in {"pods", "services", "leases"}]
-            cost = {
-                "writes": len(beyond) / jobs,
-                "rss_mb": process.memory_info().rss / 1e6,
-            }
+            rss_mb = process.memory_info().rss / 1e6
+        # The operator has stopped, so all its events are posted.
+        wrote = [r for r in seen + self._audit.new() if OPERATOR_AGENT in r.user_agent and r.verb in WRITES]
+        beyond = [r for r in wrote if r.resource not in {"pods", "services", "leases"}]
+        cost = {"writes": len(beyond) / jobs, "rss_mb": rss_mb}
         asyncio.run(self._clean())
         return creation, cost
 
