@@ -94,3 +94,27 @@ def test_reports_are_kept_while_the_disk_is_full(tmp_path: Path, monkeypatch: py
     files.close()
     assert [line["a"] for line in lines(tmp_path)] == [1, 2]
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2"]
+
+
+def test_a_write_that_fails_half_way_leaves_no_half_line(tmp_path: Path) -> None:
+    class Filling:
+        """A disk that takes three bytes more."""
+
+        def __init__(self, file: Any) -> None:
+            self._file = file
+            self._left = 3
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def write(self, data: Any) -> int:
+            if not self._left:
+                raise OSError(28, "No space left on device")
+            taken, self._left = self._left, 0
+            return int(self._file.write(bytes(data[:taken])))
+
+    path = tmp_path / "f"
+    path.write_bytes(b"whole\n")
+    with path.open("ab", buffering=0) as f, pytest.raises(OSError, match="No space"):
+        runfiles._append(Filling(f), b"second\n")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"whole\n"
