@@ -215,6 +215,7 @@ def test_a_pyarrow_upload_whose_source_fails_publishes_nothing(tmp_path: Path) -
 
     with pytest.raises(OSError, match="the disk"):
         storage.tree._put("file", broken(), 100)  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(StorageError, match="6 bytes instead of 100"):
         storage.tree._put("file", iter([b"a part"]), 100)  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
