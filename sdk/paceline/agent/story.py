@@ -34,6 +34,14 @@ def tell(
             "time": rfc3339(last.time),
             "slowestRank": slowest(ranks),
         }
+    elif resumed is not None and resumed in commits:
+        # An attempt that finds everything done reports nothing: how far the run is stands in what it resumed.
+        told["progress"] = {
+            "step": resumed.step,
+            "metrics": dict(resumed.metrics),
+            "time": resumed.time,
+            "slowestRank": None,
+        }
     if commits:
         told["checkpoint"] = commits[-1].summary()
     best = retention.best(candidates(commits), rule)

@@ -172,8 +172,7 @@ def _stage(source: Path, target: Path, *, root: Path, link: bool, above: tuple[P
     if real in above:
         raise ValueError(f"{source} is a link to a directory that contains it: remove the link")
     for entry in os.scandir(source):
-        if entry.is_symlink():
-            _check_link(Path(entry.path), root)
+        outside = entry.is_symlink() and _leads_out(Path(entry.path), root)
         into = target / entry.name
         if entry.is_dir():
             into.mkdir()
@@ -181,24 +180,32 @@ def _stage(source: Path, target: Path, *, root: Path, link: bool, above: tuple[P
         elif stat.S_ISREG(entry.stat().st_mode):
             # The commit of an earlier checkpoint, when a downloaded one is reported again.
             if above or entry.name != c.COMMIT_FILE:
-                _stage_file(os.path.realpath(entry.path), into, link=link)
+                # Nothing is known of who writes where a link leads: its content is copied.
+                _stage_file(os.path.realpath(entry.path), into, link=link and not outside)
         else:
             raise ValueError(f"{entry.path} is neither a file nor a directory: it cannot be part of a checkpoint")
 
 
-def _check_link(link: Path, root: Path) -> None:
-    """Refuse what leads nowhere, round in a circle, or to files that are not the checkpoint's own."""
+def _leads_out(link: Path, root: Path) -> bool:
+    """Whether a link names something outside of the checkpoint's directory: a file may, as in download caches.
+
+    Raises:
+        ValueError: It leads nowhere, round in a circle, or to a directory that is not the checkpoint's own.
+    """
     try:
         found = link.resolve(strict=True)
     except FileNotFoundError:
         raise ValueError(f"{link} is a link to {link.readlink()}, which is not there: remove the link") from None
     except (OSError, RuntimeError):  # ELOOP; RuntimeError up to Python 3.12
         raise ValueError(f"{link} is a link that leads to itself: remove the link") from None
-    if not found.is_relative_to(root):
+    if found.is_relative_to(root):
+        return False
+    if found.is_dir():
         raise ValueError(
-            f"{link} is a link to {found}, outside of the checkpoint's directory {root}: copy what it names into the"
-            " directory"
+            f"{link} is a link to the directory {found}, outside of the checkpoint's directory {root}: copy what it"
+            " names into the directory"
         )
+    return True
 
 
 def _stage_file(source: str, target: Path, *, link: bool) -> None:
