@@ -317,7 +317,9 @@ def _request_name(points: Points, url: str) -> str:
         return f"list:{prefix}{'' if 'delimiter' in query else '*'}"
     if "delete" in query:
         return "delete-many"
-    return _HEX.sub("X", parts.path.removeprefix(run).lstrip("/")) or "bucket"
+    if parts.path.strip("/") == run.split("/")[1]:
+        return "bucket"  # each case has its own
+    return _HEX.sub("X", parts.path.removeprefix(run).lstrip("/"))
 
 
 # --- messages ----------------------------------------------------------------------------------
