@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from e2e.cluster import build
+from e2e.cluster.components import VERSITYGW
 from tests.support.timeouts import LOCAL_S
 
 ACCESS_KEY, SECRET_KEY = "crash", "crash-secret-key"
@@ -17,6 +19,7 @@ class Server:
     """A child of this process, so that its death is seen without asking it."""
 
     def __init__(self, directory: Path, port: int) -> None:
+        build.ensure(VERSITYGW)
         self.directory = directory
         self.port = port
         self._log = directory.with_suffix(".log")
@@ -30,9 +33,6 @@ class Server:
 
     def keep(self) -> None:
         """Start it where it does not run; returns at once."""
-        from e2e.cluster import build
-        from e2e.cluster.components import VERSITYGW
-
         if self._process is not None and self._process.poll() is None:
             return
         self.directory.mkdir(exist_ok=True)
