@@ -100,5 +100,7 @@ docs: $(SYNCED) ## Build the documentation site into site/
 	@$(UV) run --locked --group docs --isolated mkdocs build --strict
 
 .PHONY: bench
-bench: $(SYNCED) ## The control plane's figures, beside a bare script on the same API server
+bench: $(SYNCED) ## Every figure, beside what it is compared to: control plane, storage, reports
 	@$(PY) -m benchmarks.control_plane
+	@$(PY) -m benchmarks.storage
+	@$(PY) -m benchmarks.report

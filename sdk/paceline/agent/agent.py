@@ -197,6 +197,7 @@ class Agent:
                 time=rfc3339(time.time()),
                 exception=self._node.exceptions.get(ended.rank),
                 last_lines=self._output.last_lines(ended.rank),
+                refused=self._node.orders.no_checkpoints,
             )
             log.say(self._failure.sentence)
             self._node.failure = self._failure

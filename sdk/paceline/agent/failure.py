@@ -59,13 +59,21 @@ _CAMEL = {"exit_code": "exitCode", "last_lines": "lastLines"}
 
 
 def from_exit(
-    rank: int, returncode: int, *, time: str, exception: Mapping[str, Any] | None, last_lines: Sequence[str]
+    rank: int,
+    returncode: int,
+    *,
+    time: str,
+    exception: Mapping[str, Any] | None,
+    last_lines: Sequence[str],
+    refused: str = "",
 ) -> Failure:
     """Describe a process that ended with `returncode` (negative: a signal, as `subprocess` tells it).
 
     Args:
         exception: type, message and traceback as the SDK sent them, if it did.
         last_lines: End of the process's output; a Python traceback in it is used when the SDK sent none.
+        refused: Why no checkpoint can be stored at all, where that is so. A process that ended with these words would
+            do so again: the store is the reason.
     """
     name = signal_name(-returncode) if returncode < 0 else None
     exit_code = 128 - returncode if returncode < 0 else returncode
@@ -80,6 +88,7 @@ def from_exit(
         message = next((line.strip() for line in reversed(last_lines) if line.strip()), f"exited with code {exit_code}")
     return Failure(
         message=message,
+        reason=c.REASON_STORAGE if refused and message == refused else c.REASON_ERROR,
         rank=rank,
         exit_code=exit_code,
         signal=name,

@@ -136,6 +136,11 @@ def download_directory(
         raise StorageNotFoundError(f"{storage.uri(directory)} lacks {len(missing)} of its files, {missing[0]} first")
     sizes = {name: size for name, size in listed.items() if wanted(name)}
     for name, size in sizes.items():
+        if name.startswith("/") or ".." in name.split("/"):
+            # Others may write to the store: no name of theirs shall land outside of `local`.
+            raise StorageError(
+                f"{storage.uri(directory)} holds a file named {name!r}, which leads out of it: remove it"
+            )
         _check_expected(storage.uri(f"{directory}/{name}"), size, commit.get(name, {}))
     for parent in {(root / name).parent for name in sizes} | {root}:
         parent.mkdir(parents=True, exist_ok=True)

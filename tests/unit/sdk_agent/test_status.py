@@ -86,6 +86,21 @@ def test_a_failure_survives_the_wire() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "refused", "reason"),
+    [
+        pytest.param("not shared", "not shared", "StorageError", id="the refusal ended it"),
+        pytest.param("boom", "not shared", "Error", id="something else ended it"),
+        pytest.param("boom", "", "Error", id="nothing is refused"),
+        pytest.param("", "", "Error", id="no words at all"),
+    ],
+)
+def test_a_report_that_no_attempt_can_make_lays_the_failure_to_the_store(said: str, refused: str, reason: str) -> None:
+    exception = {"type": "RuntimeError", "message": said, "traceback": ""}
+    failure = from_exit(0, 1, time="", exception=exception, last_lines=[], refused=refused)
+    assert failure.reason == reason
+
+
+@pytest.mark.parametrize(
     ("now", "heard", "done", "said"),
     [
         pytest.param(10, {1: 9}, (), None, id="heard of"),

@@ -244,3 +244,12 @@ def test_too_little_room_is_told_before_anything_is_fetched(
     with pytest.raises(StorageError, match="has 1000 bytes free and 100005 are to be downloaded"):
         transfer.download_directory(storage, "c", tmp_path / "back")  # type: ignore[arg-type]
     assert storage.calls.count("get_file") == 0
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/etc/outside"])
+def test_a_name_that_leads_out_of_the_directory_is_refused(tmp_path: Path, name: str) -> None:
+    store = Memory()
+    store.content = {"run/model.pt": b"m", f"run/{name}": b"x"}
+    with pytest.raises(StorageError, match="leads out of it"):
+        transfer.download_directory(store, "run", tmp_path / "here")  # type: ignore[arg-type]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
