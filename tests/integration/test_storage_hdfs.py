@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import subprocess
+import sys
 import uuid
-from typing import Any
 
 import pytest
 
 from e2e.cluster.hdfs import HdfsServer
-from paceline.storage import Storage, StorageError, resolve
+from paceline.storage import StorageError, resolve
 from tests.support import timeouts
 
 BOTH = pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
@@ -60,24 +61,37 @@ def test_one_process_is_one_user_to_hdfs(hdfs_server: HdfsServer, monkeypatch: p
         storage.check(path)
 
 
-def test_a_forked_child_is_told_instead_of_hanging(hdfs_server: HdfsServer) -> None:
-    storage, path = resolve(f"{hdfs_server.hdfs_uri}/x?user={hdfs_server.user}")
-    assert storage.size(path) is None
-    context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-    child = context.Process(target=_ask, args=(storage, path, answers))
-    child.start()
-    child.join(timeouts.LOCAL_S)
-    assert child.exitcode == 0
-    assert "by spawn" in answers.get()
-    assert storage.size(path) is None
+FORKING = """
+import multiprocessing, sys
+from paceline.storage import StorageError, resolve
 
+storage, path = resolve(sys.argv[1])
+assert storage.size(path) is None
 
-def _ask(storage: Storage, path: str, answers: Any) -> None:
+def child():
     try:
         storage.size(path)
     except StorageError as e:
         answers.put(str(e))
+
+context = multiprocessing.get_context("fork")
+answers = context.SimpleQueue()
+process = context.Process(target=child)
+process.start()
+process.join(float(sys.argv[2]))
+assert process.exitcode == 0, process.exitcode
+assert "by spawn" in answers.get()
+assert storage.size(path) is None
+"""
+
+
+def test_a_forked_child_is_told_instead_of_hanging(hdfs_server: HdfsServer) -> None:
+    # In a process of its own: this one has the threads of every other client by now.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    uri = f"{hdfs_server.hdfs_uri}/x?user={hdfs_server.user}"
+    command = [sys.executable, "-c", FORKING, uri, str(timeouts.LOCAL_S)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeouts.STORE_S)
+    assert done.returncode == 0, done.stderr
 
 
 @BOTH
