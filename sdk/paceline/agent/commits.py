@@ -179,6 +179,9 @@ class Checkpoints:
         known = set(committed)
         gone = [i for i in self._indexes() if i not in known and self._is_abandoned(i)]
         for index in gone:
+            # A directory that nobody claimed came from elsewhere. Without a claim its number would be given again, and
+            # that checkpoint could not be committed: the decision against it stands.
+            self._storage.create_if_absent(self._state("claims", index), self._abandoned())
             self._clear(index, self._claimed_name(index))
         return gone
 

@@ -60,6 +60,18 @@ def test_numbers_go_on_above_every_directory_committed_or_not(place: tuple[Stora
     assert checkpoints.claim(20) == 20
 
 
+def test_the_number_of_a_directory_that_nobody_claimed_is_not_given_again(place: tuple[Storage, str]) -> None:
+    """Somebody copied it there, say. It is deleted like every directory without a commit, and decided against."""
+    storage, run = place
+    store(storage, run, 2)
+    checkpoints = begin(storage, run, 0)
+    assert checkpoints.recover() == []
+    assert checkpoints.sweep([]) == [2]
+    assert checkpoints.claim(0) == 3
+    store(storage, run, 3)
+    assert checkpoints.commit(commit_of(3)).index == 3
+
+
 def test_a_commit_needs_every_file_in_its_size(place: tuple[Storage, str]) -> None:
     storage, run = place
     checkpoints = begin(storage, run, 0)
