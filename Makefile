@@ -67,7 +67,7 @@ crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a ch
 
 .PHONY: e2e
 e2e: $(SYNCED) ## Real nodes; FOCUS=restart for the tests whose name has that word
-	@$(PYTEST) e2e $(if $(FOCUS),-k "$(FOCUS)") --timeout 900
+	@$(PYTEST) e2e --durations 12 $(if $(FOCUS),-k "$(FOCUS)") --timeout 900
 
 .PHONY: test
 test: $(SYNCED) ## Everything

@@ -1,7 +1,8 @@
 """`make test`: every stage in turn, with its time; the test bed is built meanwhile.
 
 The Go builds and images of the test bed take minutes on a machine that has nothing cached. They run beside the stages
-that need no cluster; what they print goes to a file that is shown when they fail.
+that need no cluster; what they print goes to a file that is shown when they fail. The integration tests mostly wait for
+servers and the crash matrix for nothing, so these two run side by side, and their output follows when both have ended.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import IO
 
 # What needs no test bed comes first: a typing mistake is told within a minute.
 PLAIN_STAGES = ("lint", "types", "unit")
-BED_STAGES = ("integration", "crash", "e2e")
+SERVER_STAGES = ("integration", "crash")
 BED_STAGE = "test bed"
+_TELL_S = 60  # between signs of life
 
 
 def main() -> int:
@@ -30,9 +34,9 @@ def main() -> int:
                 build.terminate()
                 build.wait()
     if ok:
-        # Both, also when the first fails: their failures are told apart by seeing both.
-        for stage in BED_STAGES:
-            _stage(stage, took)
+        # All, also when one fails: their failures are told apart by seeing all.
+        _side_by_side(SERVER_STAGES, took)
+        _stage("e2e", took)
     print("\n=== summary")
     for stage, seconds, passed in took:
         print(f"{'ok    ' if passed else 'FAILED'} {stage:12} {seconds:6.0f} s")
@@ -47,13 +51,37 @@ def _stage(stage: str, took: list[tuple[str, float, bool]]) -> bool:
     return passed
 
 
+def _side_by_side(stages: Sequence[str], took: list[tuple[str, float, bool]]) -> None:
+    print(f"\n=== {' and '.join(stages)}", flush=True)
+    started = time.monotonic()
+    with ExitStack() as files:
+        logs = {stage: files.enter_context(tempfile.TemporaryFile("w+")) for stage in stages}
+        running = {
+            stage: subprocess.Popen(["make", "--no-print-directory", stage], stdout=log, stderr=subprocess.STDOUT)
+            for stage, log in logs.items()
+        }
+        told = started
+        while running:
+            for stage, process in list(running.items()):
+                if process.poll() is not None:
+                    took.append((stage, time.monotonic() - started, process.returncode == 0))
+                    del running[stage]
+            if running and time.monotonic() - told >= _TELL_S:
+                told = time.monotonic()
+                print(f"{' and '.join(running)}: {told - started:.0f} s", flush=True)
+            time.sleep(0.2)
+        for stage, log in logs.items():
+            log.seek(0)
+            print(f"\n--- {stage}\n{log.read()}", flush=True)
+
+
 def _built(build: subprocess.Popen[bytes], log: IO[str], took: list[tuple[str, float, bool]]) -> bool:
     """Wait for the test bed's binaries and images; show what the build said when it failed."""
     print(f"\n=== {BED_STAGE}", flush=True)
     started = time.monotonic()
     while True:
         try:
-            build.wait(timeout=60)
+            build.wait(timeout=_TELL_S)
             break
         except subprocess.TimeoutExpired:
             print(f"building the test bed: {time.monotonic() - started:.0f} s", flush=True)
