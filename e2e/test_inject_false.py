@@ -12,10 +12,11 @@ from e2e.cluster.images import BUNDLED_IMAGE, bundled_image
 from e2e.jobs import SECRET, Workspace
 
 pytestmark = pytest.mark.cluster
-STEPS = 8
+# Seconds before and after the kill: the two pods do not start in the same moment, and nothing keeps them in step.
+STEPS = 32
 RUN_S = 180  # seconds of work; on busy cores two Python starts for each of four pods come on top
 
-# Rank 1 kills itself once there is a checkpoint to resume from, as an out-of-memory kill would.
+# Rank 1 kills itself half way, as an out-of-memory kill would.
 SCRIPT = """
 import json, os, pathlib, signal, sys, tempfile, time
 import paceline
@@ -30,7 +31,7 @@ if checkpoint is not None:
     print("resumed after step", done)
 print("paceline of", pathlib.Path(paceline.__file__).parent)
 for step in range(done + 1, steps + 1):
-    time.sleep(0.4)
+    time.sleep(0.2)
     if context.get_world_rank() == 1 and checkpoint is None and step == steps // 2 + 1:
         os.kill(os.getpid(), signal.SIGKILL)
     with tempfile.TemporaryDirectory() as folder:
