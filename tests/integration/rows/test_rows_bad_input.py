@@ -6,9 +6,11 @@ the call that has it. `test_rows_index.py` lists which test proves what.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,16 @@ import pyarrow.fs
 import pytest
 
 from e2e.cluster.hdfs import USER, HdfsServer
+from e2e.cluster.s3 import S3Server
 from paceline.storage import StorageError
 from paceline.train import Checkpoint, CheckpointConfig, Result, RunConfig
 from tests.integration.rows.conftest import Bucket
 from tests.support.faultproxy import Answer, FaultProxy, s3_error
-from tests.support.training import ROOT, epochs, training
+from tests.support.training import ROOT, Training, epochs, training
 
 STARTED = """
-    import pathlib
-    pathlib.Path("started").touch()
+    import os, pathlib
+    pathlib.Path(os.environ.get("STARTED", "started")).touch()
 """
 # A report and a checkpoint that are well, then the mistake.
 BEFORE = """
@@ -74,6 +77,29 @@ def test_num_to_keep_below_one_is_refused_where_it_is_written_and_by_the_agent(k
     assert not (tmp_path / "started").exists()
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run in S3 with two checkpoints; each test starts one more attempt of it, with a mistake."""
+
+    run: Training
+    bucket: Bucket
+    proxy: FaultProxy
+    before: dict[str, str]
+    attempts: Iterator[int]
+
+
+@pytest.fixture(scope="module")
+def trained(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    keys = {name: value for name, value in s3_server.environment.items() if "ENDPOINT" not in name}
+    s3_server.make_bucket("rows-refused")
+    bucket = Bucket(s3_server, "rows-refused", keys)
+    with FaultProxy(s3_server.endpoint) as proxy:
+        config = RunConfig(name="digits", storage_path=bucket.uri(endpoint=proxy.endpoint))
+        with training(tmp_path_factory.mktemp("refused"), config, workers=1, **keys) as run:
+            assert run.end(EPOCHS="2") == 0, run.log
+            yield Trained(run, bucket, proxy, bucket.everything(), itertools.count(1))
+
+
 def an_hour_late(tmp_path: Path) -> Path:
     """A directory for PYTHONPATH that puts the clock of a process back; the server refuses such signatures."""
     (tmp_path / "late").mkdir()
@@ -109,35 +135,30 @@ WRONG_KEY = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the Secret nam
     ],
 )
 def test_what_the_store_refuses_is_told_before_training_and_what_lies_there_stays(
-    tmp_path: Path, bucket: Bucket, fault_proxy: Callable[..., FaultProxy], mistake: str, said: list[str]
+    tmp_path: Path, trained: Trained, mistake: str, said: list[str]
 ) -> None:
-    proxy = fault_proxy(bucket.server.endpoint)
-    config = RunConfig(name="digits", storage_path=bucket.uri(endpoint=proxy.endpoint))
-    env: dict[str, str] = {}
-    with training(tmp_path, config, workers=1, **bucket.keys) as run:
-        run.fit(EPOCHS="2")
-        before = bucket.everything()
-        if mistake == "bucket":
-            env["PACELINE_STORAGE_PATH"] = f"s3://{bucket.name}-gone/runs?endpoint_override={proxy.endpoint}"
-        if mistake == "key":
-            env["AWS_ACCESS_KEY_ID"] = "nobody"
-        if mistake == "secret":
-            env["AWS_SECRET_ACCESS_KEY"] = "canary-of-a-secret"
-        if mistake == "denied":
-            proxy.fail(s3_error(403, "AccessDenied"), method="PUT", times=None)
-        if mistake == "clock":
-            env["PYTHONPATH"] = f"{an_hour_late(tmp_path)}:{ROOT / 'sdk'}"
-        assert run.end(STARTED, attempt=1, **env) == 70
-        assert run.pods[0].message["failure"]["reason"] == "StorageError"
-        for words in said:
-            assert any(word.format(bucket=bucket.name) in run.message for word in words.split("|")), run.message
-        assert "canary" not in run.log
-        assert not (tmp_path / "started").exists()
-        assert bucket.everything() == before
+    run, bucket, proxy, before = trained.run, trained.bucket, trained.proxy, trained.before
+    env = {"STARTED": str(tmp_path / "started")}
+    if mistake == "bucket":
+        env["PACELINE_STORAGE_PATH"] = f"s3://{bucket.name}-gone/runs?endpoint_override={proxy.endpoint}"
+    if mistake == "key":
+        env["AWS_ACCESS_KEY_ID"] = "nobody"
+    if mistake == "secret":
+        env["AWS_SECRET_ACCESS_KEY"] = "canary-of-a-secret"
+    if mistake == "denied":
+        proxy.fail(s3_error(403, "AccessDenied"), method="PUT", times=None)
+    if mistake == "clock":
+        env["PYTHONPATH"] = f"{an_hour_late(tmp_path)}:{ROOT / 'sdk'}"
+    try:
+        assert run.end(STARTED, attempt=next(trained.attempts), **env) == 70
+    finally:
         proxy.clear()
-        result = run.fit(attempt=2)
-    assert "begins with epoch 2" in run.log
-    assert epochs(result) == [0, 1, 2]
+    assert run.pods[0].message["failure"]["reason"] == "StorageError"
+    for words in said:
+        assert any(word.format(bucket=bucket.name) in run.message for word in words.split("|")), run.message
+    assert "canary" not in run.log
+    assert not (tmp_path / "started").exists()
+    assert bucket.everything() == before
 
 
 def test_a_directory_of_another_user_is_told_with_the_way_out_before_training(

@@ -123,14 +123,11 @@ def filesystems(bucket: Bucket, gcs: GcsServer, directory: Path) -> dict[str, tu
         "pyarrow S3": (s3, f"{bucket.name}/objects"),
         "pyarrow subtree": (pyarrow.fs.SubTreeFileSystem(str(directory), pyarrow.fs.LocalFileSystem()), "runs"),
         "fsspec wrapped": (pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(google)), "rows/wrapped"),
-        "fsspec as it is": (google, "rows/as-it-is"),
-        "fsspec directory": (DirFileSystem(path=str(directory), fs=LocalFileSystem()), "runs"),
+        "fsspec as it is": (DirFileSystem(path=str(directory), fs=LocalFileSystem()), "runs"),
     }
 
 
-@pytest.mark.parametrize(
-    "kind", ["pyarrow S3", "pyarrow subtree", "fsspec wrapped", "fsspec as it is", "fsspec directory"]
-)
+@pytest.mark.parametrize("kind", ["pyarrow S3", "pyarrow subtree", "fsspec wrapped", "fsspec as it is"])
 def test_c3_a_run_lies_in_a_filesystem_object(
     kind: str, tmp_path: Path, bucket: Bucket, gcs_server: GcsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
