@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+A = "tests/integration/rows/test_rows_a.py"
 B = "tests/integration/rows/test_rows_b.py"
 C = "tests/integration/rows/test_rows_c.py"
 BAD = "tests/integration/rows/test_rows_bad_input.py"
@@ -33,7 +34,7 @@ ROWS: dict[str, list[str]] = {
         f"{DIGITS}::test_the_example_succeeds_with_an_accuracy_that_means_something",  # all_reduce by env://
     ],
     "A6": [
-        f"{PROCESSES}::test_every_process_gets_its_ranks_and_all_succeed",
+        f"{A}::test_a6_omp_threads_are_the_cpus_of_a_worker_unless_set",
         "tests/unit/operator_resources/test_merge_and_quantity.py::test_threads_are_the_whole_cpus_of_a_worker",
         f"{MANIFESTS}::test_gpus_and_cpus_of_a_pod_are_those_of_its_workers",
     ],
@@ -235,7 +236,7 @@ def test_every_row_of_metrics_checkpoints_and_storage_is_in_the_table() -> None:
 
 
 def _named_after_rows() -> Iterator[tuple[str, str]]:
-    for file in (B, C):
+    for file in (A, B, C):
         for name in sorted(functions_of(file)):
             yield name.split("_")[1].upper(), f"{file}::{name}"
 
