@@ -63,6 +63,7 @@ class Agent:
             await self._finish()
         except AgentError as e:
             self._fail(e)
+            await self._node.last_word()
         finally:
             for survivor in self._processes:
                 survivor.kill()
@@ -219,7 +220,7 @@ class Agent:
             self._terminated_at is not None
             or self._failure is not None
             or self._node.fatal is not None
-            or self._node.orders.stop is not None
+            or self._stop is not None
         )
 
     async def _next_change(self) -> None:
@@ -273,6 +274,11 @@ class Agent:
         if self._node.fatal is not None:
             raise self._node.fatal
 
+    @property
+    def _stop(self) -> Failure | None:
+        """Why the attempt ends for all. Pod 0 asks the lead itself: its own last beat may be behind it."""
+        return self._lead.failure if self._lead is not None else self._node.orders.stop
+
     def _is_late(self, begun: float) -> bool:
         """The last second of the grace period is for the termination message."""
         if self._terminated_at is not None:
@@ -290,7 +296,7 @@ class Agent:
     def _judge(self) -> int:
         """Outcome of this pod, as `_state`, and the exit code."""
         if self._failure is None:
-            self._failure = self._node.orders.stop
+            self._failure = self._stop
         if self._failure is not None:
             self._state = "failed"
             return self._failure.exit_code or 1
@@ -334,7 +340,7 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """The body of `/status`."""
         ranks = self._lead.ranks() if self._lead and self._lead.ready else list(self._node.ranks.values())
-        failure = self._failure or self._node.orders.stop
+        failure = self._failure or self._stop
         story = self._lead.story() if self._lead else {}
         own = figures.uploads(self._node.pending_rounds, [self._node.figures()])
         return status.status(

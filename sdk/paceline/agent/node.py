@@ -25,6 +25,7 @@ from paceline.storage.transfer import Progress
 
 _BUSY_BEAT_S = 0.1  # while files are on their way, and before the start
 _CALM_BEAT_S = 0.5
+_LAST_WORD_S = 2.0
 
 Reported = Callable[[int, Mapping[str, Any], int, float], None]
 
@@ -139,6 +140,15 @@ class Node:
                     return
             busy = not self._orders.ready or len(self._pending) or self.done
             await self._nap(_BUSY_BEAT_S if busy else _CALM_BEAT_S)
+
+    async def last_word(self) -> None:
+        """Tell the lead, once, why this pod ends: else the others would wait until its silence is noticed."""
+        if self._config.is_lead:
+            return
+        try:
+            await asyncio.wait_for(self._link.exchange(self.beat()), _LAST_WORD_S)
+        except (LinkDownError, asyncio.TimeoutError):
+            pass  # it may be what the failure is about
 
     def beat(self) -> Beat:
         """This pod's state now."""

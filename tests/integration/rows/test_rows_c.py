@@ -229,8 +229,8 @@ def test_c6_every_pod_proves_that_it_reaches_the_store_before_training_starts(
         assert failure["reason"] == "StorageError"  # which no restart mends: the operator ends the job
         assert failure["message"].startswith("pod 1")
         assert said in failure["message"]
-        lead.terminate()
-        lead.wait()
+        assert lead.wait() == 70, "the other pods hear of it"
+        assert lead.message["failure"] == failure
         assert "hush" not in run.log
     assert not (tmp_path / "started-1").exists()
 
