@@ -41,7 +41,7 @@ OPERATOR_CONFIG = {
     "leaderElection": {"leaseDurationSeconds": 60},
 }
 # Of the scale measurement: 10,000 pods take a minute on two quiet cores to be created, and as long until they run.
-SCALE_S = 150
+SCALE_S = 600
 CALM_S = 15
 IDLE_S = 30
 # Larger shapes are not run to their end: the fake kubelets and the scheduler need minutes for them on few cores.
