@@ -59,7 +59,7 @@ test-fast: lint types ## Everyday checks, under two minutes
 
 .PHONY: integration
 integration: $(SYNCED) ## A real API server and real storage servers, no nodes
-	@$(PYTEST) tests/integration -n 2 --dist loadgroup
+	@$(PYTEST) tests/integration
 
 .PHONY: crash
 crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_FULL=1 for every repetition

@@ -24,17 +24,10 @@ os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 __all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "hdfs_server", "s3_server", "small_disk"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the files over pytest's workers, but keep those of the API server together: one of it is enough."""
-    for item in items:
-        shared = "api_server" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("api_server" if shared else str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def api_server() -> Iterator[Bed]:
     """Return a real API server (etcd, apiserver, controller-manager, scheduler), without nodes."""
-    name = os.environ.get("PACELINE_TEST_BED", "integration") + os.environ.get("PYTEST_XDIST_WORKER", "")
+    name = os.environ.get("PACELINE_TEST_BED", "integration")
     with bed(name=name, nodes=0, s3=False, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
         yield b
 
