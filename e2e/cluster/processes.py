@@ -132,9 +132,13 @@ class BedProcess:
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-    """Start a detached process; returns its id. (No Popen: it would warn about a child left running.)"""
+    """Start a detached process; returns its id. (No Popen: it would warn about a child left running.)
+
+    The kernel lets the parent go on in the middle of exec, before the new environment shows in
+    /proc. This waits for that moment, so that `of_bed` never misses a process that was started.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.posix_spawnp(
+    pid = os.posix_spawnp(
         command[0],
         list(command),
         dict(environment),
@@ -146,6 +150,9 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
         setsid=True,
         setsigmask=[],
     )
+    while environment and _start_time(pid) is not None and not _environ(pid):
+        time.sleep(0.0005)
+    return pid
 
 
 def end(pids: Sequence[int], first: signal.Signals = signal.SIGKILL, timeout_s: float = STOP_TIMEOUT_S) -> None:
@@ -174,11 +181,7 @@ def of_bed(bed: str) -> list[int]:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
-        try:
-            inside = marker in (entry / "environ").read_bytes().split(b"\0")
-        except OSError:  # gone meanwhile
-            continue
-        if inside and _start_time(int(entry.name)) is not None:
+        if marker in _environ(int(entry.name)).split(b"\0") and _start_time(int(entry.name)) is not None:
             found.append(int(entry.name))
     return found
 
@@ -194,6 +197,14 @@ def reap(pid: int) -> None:
 def tail(log: Path, lines: int = 8) -> str:
     """The last lines of a log, for messages."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+
+
+def _environ(pid: int) -> bytes:
+    """The environment that the process was started with. Empty: gone, or still within exec."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def _start_time(pid: int) -> float | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def test_a_started_process_is_found_by_another_object_and_by_its_bed(sleeper: Be
         sleeper.kill()
     assert sleeper.pid is None
     assert processes.of_bed(sleeper.bed) == []
+
+
+def test_a_started_process_carries_its_environment_at_once() -> None:
+    """The kernel wakes the parent before the child's new environment can be read."""
+    for _ in range(50):
+        pid = processes.spawn(["sleep", "60"], os.environ | {"PLANTED": "here"}, Path(os.devnull))
+        try:
+            assert b"PLANTED=here" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        finally:
+            processes.end([pid])
 
 
 def test_restart_keeps_the_command_and_changes_the_process(sleeper: BedProcess) -> None:
