@@ -46,6 +46,16 @@ DISK_WAYS_OUT = {
 }
 
 
+def disk_error(what: str, error: OSError) -> StorageError:
+    """What a file system said, as `cannot <what>: ...`, and what helps.
+
+    What has a way out is nothing that a wait mends: the mount, its quota or its permissions must change.
+    """
+    way_out = DISK_WAYS_OUT.get(error.errno or 0)
+    said = error.strerror or str(error)
+    return StorageError(f"cannot {what}: {said}" + (f"; {way_out}" if way_out else ""), retryable=way_out is None)
+
+
 def missing_package(scheme: str, package: str, extra: str) -> StorageError:
     """The client library of a store is not installed."""
     return StorageError(f'{scheme} storage needs {package}: pip install "paceline[{extra}]" (in the image of the job)')

@@ -6,14 +6,13 @@ Its client is used directly: its fsspec face takes `?`, `#` and `;` in a file's 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from paceline.storage import _uri
-from paceline.storage._errors import StorageError, WaysOut, missing_package
+from paceline.storage._errors import StorageError, missing_package
+from paceline.storage._hdfs_tree import NameNodeTree
 from paceline.storage._process import PerProcess
-from paceline.storage._tree import TreeStorage, chunks, walk
+from paceline.storage._tree import TreeStorage, chunks
 
 _CHUNK = 4 * 1024 * 1024
 # Its own patience with an address that refuses is three minutes; whoever calls us has a patience and a log.
@@ -23,12 +22,6 @@ _FEW_TRIES = {
     "dfs.client.failover.sleep.max.millis": "2000",
 }
 _first_process: int | None = None
-WAYS = WaysOut(
-    credentials="log in by Kerberos (kinit or a keytab in the image), or set HADOOP_TOKEN_FILE_LOCATION",
-    permission="name the owner in the storage path (?user=<name>) or HADOOP_USER_NAME, or open the directory to it",
-    container="create the directory, or correct the storage path",
-    address="check host and port of the name node in the storage path; this machine must reach it and the data nodes",
-)
 
 
 class HdfsStorage(TreeStorage):
@@ -38,18 +31,13 @@ class HdfsStorage(TreeStorage):
         super().__init__(HdfsTree(address, user, filesystem))
 
 
-class HdfsTree:
-    """A rename is atomic, and fails where the target is there: partial name first, then that."""
+class HdfsTree(NameNodeTree):
+    """By the name node's own calls."""
 
     scheme = "hdfs"
-    exclusive = True
-    renames = True
-    ways = WAYS
 
     def __init__(self, address: str, user: str = "", given: Any = None) -> None:
-        self.address = address
-        self.user = user
-        self._given = given
+        super().__init__(address, user, given)
         # The object that was given is of the process that gave it; its configuration makes another elsewhere.
         pid = os.getpid()
         self._made = PerProcess(
@@ -65,16 +53,6 @@ class HdfsTree:
         """The `hdfs_native.Client` of this process."""
         return self._made.get()
 
-    def uri(self, path: str) -> str:
-        """With host and port."""
-        if self._given is not None:
-            return path
-        return _uri.write("hdfs", f"{self.address}{path}", {"user": self.user})
-
-    def prepare(self, path: str) -> None:
-        """The directory."""
-        self.make_directory(path)
-
     def make_directory(self, path: str) -> None:
         """With parents; there already is fine."""
         self.client.mkdirs(path or "/", 0o755, True)
@@ -83,10 +61,6 @@ class HdfsTree:
         """Create or replace."""
         with self._created(path) as file:
             file.write(data)
-
-    def put_new(self, path: str, data: bytes) -> None:
-        """Not asked of it."""
-        raise NotImplementedError
 
     def put_file(self, local: str, path: str) -> None:
         """In pieces."""
@@ -127,14 +101,6 @@ class HdfsTree:
         except FileNotFoundError:
             return None
         return None if found.isdir else int(found.length)
-
-    def find(self, directory: str) -> Iterator[tuple[str, int]]:
-        """Directory by directory."""
-        return walk(self._list, directory)
-
-    def directories(self, directory: str) -> list[str]:
-        """Right below."""
-        return [path.rpartition("/")[2] for path, is_directory, _ in self._list(directory or "/") if is_directory]
 
     def remove(self, path: str) -> None:
         """One file."""

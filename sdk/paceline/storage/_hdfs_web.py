@@ -9,15 +9,14 @@ from __future__ import annotations
 import functools
 import getpass
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from paceline.storage import _uri
 from paceline.storage._errors import missing_package
-from paceline.storage._hdfs import WAYS
+from paceline.storage._hdfs_tree import NameNodeTree
 from paceline.storage._process import PerProcess
-from paceline.storage._tree import TreeStorage, chunks, walk
+from paceline.storage._tree import TreeStorage, chunks
 
 _CHUNK = 4 * 1024 * 1024
 _TIMEOUT_S = (10.0, 120.0)  # to connect; between two bytes of an answer
@@ -32,34 +31,19 @@ class WebHdfsStorage(TreeStorage):
         super().__init__(WebHdfsTree(address, user, filesystem))
 
 
-class WebHdfsTree:
-    """As `HdfsTree`, over HTTP."""
+class WebHdfsTree(NameNodeTree):
+    """Over HTTP."""
 
     scheme = "webhdfs"
-    exclusive = True
-    renames = True
-    ways = WAYS
 
     def __init__(self, address: str, user: str = "", given: Any = None) -> None:
-        self.address = address
-        self.user = user
-        self._given = given
+        super().__init__(address, user, given)
         self._made = PerProcess(lambda: _make(address, user) if given is None else _with_timeouts(_renew(given)))
 
     @property
     def filesystem(self) -> Any:
         """fsspec's WebHDFS of this process."""
         return self._made.get()
-
-    def uri(self, path: str) -> str:
-        """With host and port."""
-        if self._given is not None:
-            return path
-        return _uri.write("webhdfs", f"{self.address}{path}", {"user": self.user})
-
-    def prepare(self, path: str) -> None:
-        """The directory."""
-        self.make_directory(path)
 
     def make_directory(self, path: str) -> None:
         """With parents; there already is fine."""
@@ -68,10 +52,6 @@ class WebHdfsTree:
     def put_bytes(self, path: str, data: bytes) -> None:
         """Create or replace."""
         self._create(path, data)
-
-    def put_new(self, path: str, data: bytes) -> None:
-        """Not asked of it."""
-        raise NotImplementedError
 
     def put_file(self, local: str, path: str) -> None:
         """As a stream."""
@@ -119,14 +99,6 @@ class WebHdfsTree:
         except FileNotFoundError:
             return None
         return None if found["type"] == "directory" else int(found["size"])
-
-    def find(self, directory: str) -> Iterator[tuple[str, int]]:
-        """Directory by directory."""
-        return walk(self._list, directory)
-
-    def directories(self, directory: str) -> list[str]:
-        """Right below."""
-        return [path.rpartition("/")[2] for path, is_directory, _ in self._list(directory or "/") if is_directory]
 
     def remove(self, path: str) -> None:
         """One file."""

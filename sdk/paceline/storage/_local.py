@@ -11,8 +11,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from paceline.storage import checksum
 from paceline.storage._base import PARTIAL_PREFIX, Entry, probe
-from paceline.storage._errors import DISK_WAYS_OUT, StorageError, StorageNotFoundError
+from paceline.storage._errors import StorageError, StorageNotFoundError, disk_error
+from paceline.storage._local_files import copy, sync_directory
 
 _PARTIAL = PARTIAL_PREFIX
 
@@ -52,7 +54,7 @@ class LocalStorage:
         try:
             partial = _write_partial(Path(path), data)
             partial.replace(path)
-            _sync_directory(Path(path).parent)
+            sync_directory(Path(path).parent)
         except OSError as e:
             raise _error("write", path, e) from e
 
@@ -65,7 +67,7 @@ class LocalStorage:
                 _link_new(partial, Path(path), data)
             except FileExistsError:
                 return Path(path).read_bytes() == data
-            _sync_directory(Path(path).parent)
+            sync_directory(Path(path).parent)
         except OSError as e:
             raise _error("create", path, e) from e
         else:
@@ -81,10 +83,9 @@ class LocalStorage:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                shutil.copyfile(local, partial)
-                with partial.open("rb") as f:
-                    os.fsync(f.fileno())
+                copy(Path(local), partial, checksum.best(), durable=True)
                 partial.replace(target)
+                sync_directory(target.parent)
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as e:
@@ -196,16 +197,6 @@ def _link_new(partial: Path, target: Path, data: bytes) -> None:
             os.fsync(f.fileno())
 
 
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    except OSError:  # a few network file systems cannot sync a directory; the file itself is synced
-        pass
-    finally:
-        os.close(fd)
-
-
 def _unless_gone(error: OSError) -> None:
     # Without this a directory that may not be read would look empty.
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -215,9 +206,4 @@ def _unless_gone(error: OSError) -> None:
 def _error(action: str, path: str, error: OSError) -> StorageError:
     if isinstance(error, FileNotFoundError):
         return StorageNotFoundError(f"cannot {action} {path}: no such file or directory")
-    said = error.strerror or str(error)
-    way_out = DISK_WAYS_OUT.get(error.errno or 0)
-    # What has a way out is nothing that a wait mends: the mount, its quota or its permissions must change.
-    return StorageError(
-        f"cannot {action} {path}: {said}" + (f"; {way_out}" if way_out else ""), retryable=way_out is None
-    )
+    return disk_error(f"{action} {path}", error)

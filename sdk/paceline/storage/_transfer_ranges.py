@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from paceline.storage import checksum
 from paceline.storage._base import RangeReader
 from paceline.storage._errors import StorageError
+from paceline.storage._local_files import write_all
 from paceline.storage._s3_objects import Objects
 from paceline.storage._transfer_workers import Rules
 
@@ -99,9 +100,7 @@ class RangeDownload:
         self._fd = -1
         self._done: dict[int, tuple[int, int]] = {}  # offset -> sum, length
         self._versions: dict[str, Version] = {}
-        # Of the expected sums one that this machine can compute, else our own.
-        kinds = (checksum.known(name) for name in expected if name.startswith("crc"))
-        self._kind = next((kind for kind in kinds if kind is not None), None) or checksum.best()
+        self._kind = checksum.comparable(expected)
 
     def jobs(self) -> Iterable[Callable[[], None]]:
         """One for each range."""
@@ -198,17 +197,6 @@ class RangeDownload:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def write_all(fd: int, data: bytes, offset: int) -> None:
-    """All of `data` at `offset`.
-
-    Raises:
-        OSError: The disk is full, a quota is used up, ...
-    """
-    written = os.pwrite(fd, data, offset)
-    while written < len(data):
-        written += os.pwrite(fd, data[written:], offset + written)
 
 
 def local_error(action: str, path: Path, error: OSError) -> StorageError:

@@ -51,6 +51,11 @@ def known(name: str) -> Kind | None:
     return Kind(name, extend) if extend else None
 
 
+def comparable(about: Mapping[str, Any]) -> Kind:
+    """Of the sums in a file's entry of a commit one that this machine can compute, else the kind that it records."""
+    return next((kind for name in about if (kind := known(name)) is not None), None) or best()
+
+
 def text(value: int) -> str:
     """As a commit holds it: eight hex digits."""
     return f"{value:08x}"
@@ -67,7 +72,7 @@ def of_file(path: str | Path) -> dict[str, str]:
 
 
 def matches(path: str | Path, recorded: Mapping[str, Any]) -> bool | None:
-    """Whether the file has the recorded sum; None when this machine cannot compute that kind."""
+    """Whether the file has the sum in its entry of a commit; None when this machine cannot compute that kind."""
     for name, wanted in recorded.items():
         kind = known(name)
         if kind is not None:

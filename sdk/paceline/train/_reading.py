@@ -91,8 +91,7 @@ def shared_directory(location: Location) -> Iterator[Path]:
 def _is_right(path: Path, about: Mapping[str, Any]) -> bool:
     if path.is_symlink() or not path.is_file() or path.stat().st_size != about.get("size"):
         return False
-    sums = {kind: value for kind, value in about.items() if kind.startswith("crc")}
-    return checksum.matches(path, sums) is True
+    return checksum.matches(path, about) is True
 
 
 def _commit(location: Location) -> Commit | None:

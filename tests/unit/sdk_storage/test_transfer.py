@@ -212,7 +212,7 @@ def test_a_copy_of_several_pieces_is_right_however_it_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: bool
 ) -> None:
     if not kernel:
-        monkeypatch.setattr("paceline.storage._transfer_local._copy_range", lambda *_: False)
+        monkeypatch.setattr("paceline.storage._local_files._copy_range", lambda *_: False)
     data = os.urandom(9 * 1024 * 1024 + 1)
     (tmp_path / "big").write_bytes(data)
     storage, path = resolve(str(tmp_path / "store"))
