@@ -31,6 +31,7 @@ class _Active:
 
     merge: Merge
     index: int
+    shares: Mapping[int, tuple[str, ...]]  # rank -> the files of it that are stored
     stored: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     torn: str = ""
 
@@ -66,11 +67,7 @@ class Committing:
     def uploads(self, ranks: range) -> tuple[Upload, ...]:
         """What the pod of these ranks shall store."""
         return tuple(
-            Upload(
-                round_,
-                active.directory,
-                {rank: tuple(n for n, owner in active.merge.owners.items() if owner == rank) for rank in ranks},
-            )
+            Upload(round_, active.directory, {rank: active.shares.get(rank, ()) for rank in ranks})
             for round_, active in self._active.items()
         )
 
@@ -134,7 +131,7 @@ class Committing:
             index = await store("claim of a checkpoint", lambda: self._checkpoints.claim(least, merge.name))
         except NameTakenError as e:
             raise CheckpointError(f"the checkpoint of report {merge.round} cannot be stored: {e}") from e
-        self._active[merge.round] = _Active(merge, index)
+        self._active[merge.round] = _Active(merge, index, _shares(merge.owners))
 
     async def _commit(self, round_: int, active: _Active) -> None:
         report = self._reports.of(round_)
@@ -177,6 +174,14 @@ class Committing:
         self.settled = max({self.settled} | settled)
         self._done -= settled
         self._reports.forget(self.settled)
+
+
+def _shares(owners: Mapping[str, int]) -> dict[int, tuple[str, ...]]:
+    """Rank -> its files, from file -> rank. Made once for a round: every beat of every pod asks for some of it."""
+    found: dict[int, list[str]] = {}
+    for name, rank in owners.items():
+        found.setdefault(rank, []).append(name)
+    return {rank: tuple(names) for rank, names in found.items()}
 
 
 def candidates(commits: Iterable[Commit]) -> list[retention.Candidate]:
