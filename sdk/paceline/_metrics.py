@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import json.encoder
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -82,6 +82,15 @@ def numbers_again(value: Any) -> Any:
     if isinstance(value, list):
         return [numbers_again(item) for item in value]
     return value
+
+
+def flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values, those of nested dicts as `val/acc`."""
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}/")
+        else:
+            yield prefix + key, value
 
 
 def _plain(value: Any, where: str, above: tuple[int, ...]) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
+
+from paceline._metrics import flat
 
 
 class ProgressCsv:
@@ -29,7 +31,7 @@ class ProgressCsv:
 
     def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; they are with the operating system when this returns."""
-        rows = [dict(_flat(line)) for line in lines]
+        rows = [{name: _cell(value) for name, value in flat(line)} for line in lines]
         new = dict.fromkeys(key for row in rows for key in row if key not in self._known)
         if new:
             self._widen(list(new))
@@ -65,9 +67,5 @@ class ProgressCsv:
         self._file = self._path.open("a", encoding="utf-8", errors="replace", newline="")
 
 
-def _flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in metrics.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}/")
-        else:
-            yield prefix + key, json.dumps(value) if isinstance(value, list) else value
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value

@@ -12,13 +12,16 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from paceline import _contract as c
+from paceline._metrics import flat, numbers_again
+
 _VERSION = b"brain.Event:2"
 _FLOAT_MAX = 3.4028234663852886e38
 
 
 def file_name(time: float, host: str) -> str:
     """`events.out.tfevents.<seconds>.<host>`: what TensorBoard looks for."""
-    return f"events.out.tfevents.{int(time):010d}.{host}"
+    return f"{c.EVENTS_PREFIX}.{int(time):010d}.{host}"
 
 
 def header(time: float) -> bytes:
@@ -43,15 +46,12 @@ def _value(tag: str, value: float) -> bytes:
     return _bytes(1, _bytes(1, tag.encode(errors="replace")) + b"\x15" + struct.pack("<f", value))
 
 
-def scalars(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def scalars(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Numbers and bools of a report; nested ones as `a/b`. NaN and infinity come as JSON has them: as strings."""
-    for key, value in metrics.items():
-        if isinstance(value, bool | int | float):
-            yield prefix + key, _float(value)
-        elif isinstance(value, Mapping):
-            yield from scalars(value, f"{prefix}{key}/")
-        elif value in ("NaN", "Infinity", "-Infinity"):
-            yield prefix + key, float(value)
+    for name, value in flat(metrics):
+        number = numbers_again(value) if isinstance(value, str) else value
+        if isinstance(number, int | float):
+            yield name, _float(number)
 
 
 def record(data: bytes) -> bytes:
