@@ -51,7 +51,7 @@ class Lead:
         self._beats: dict[int, Beat] = {}
         self._heard: dict[int, float] = {}
         self._started = clock()
-        self._files = RunFiles(config.directory / "run")
+        self._files = RunFiles(config.directory / "run", config.attempt)
         self._sync = RunSync(self._files, None, clock=clock)
         self._console = Console(log.say, clock=clock)
         self._waiting_since: tuple[int, float] | None = None
@@ -99,8 +99,7 @@ class Lead:
 
     def reported(self, round_: int, metrics: Mapping[str, Any], step: int, at: float) -> None:
         """Rank 0 made a report. It is in the local run files by the next `flush`."""
-        report = self._reports.add(round_, metrics, step, at)
-        self._files.report(metrics, step=step, time=at, attempt=self._config.attempt, iteration=report.iteration)
+        self._files.report(self._reports.add(round_, metrics, step, at))
         self._console.show(step, metrics)
 
     def exchange(self, beat: Beat) -> Orders:

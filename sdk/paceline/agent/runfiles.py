@@ -18,7 +18,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,28 +26,20 @@ from paceline._metrics import json_safe
 from paceline.agent import log, tfevents
 from paceline.agent.clock import rfc3339_ms
 from paceline.agent.progresscsv import ProgressCsv
+from paceline.agent.reports import Report
 from paceline.storage import Storage, StorageNotFoundError, transfer
 
-_OWN_KEYS = ("step", "time", "attempt", "iteration")
 _AT_ONCE = 200  # takes some ms; meanwhile what processes send waits in the kernel
 _BACKLOG = 20_000  # beyond it some are written with each report, which slows the processes: memory is bounded
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    metrics: Mapping[str, Any]
-    step: int
-    time: float
-    attempt: int
-    iteration: int
 
 
 class RunFiles:
     """The local copies in `directory`. Not thread-safe, but for `sync`, which only reads files."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, attempt: int) -> None:
         self._directory = directory
-        self._backlog: deque[_Line] = deque()
+        self._attempt = attempt
+        self._backlog: deque[Report] = deque()
         self._result: BinaryIO | None = None
         self._events: BinaryIO | None = None
         self._progress = ProgressCsv(directory / c.PROGRESS_FILE)
@@ -87,16 +78,16 @@ class RunFiles:
         (self._directory / c.PARAMS_FILE).write_text(json.dumps(json_safe(told), indent=1) + "\n", encoding="utf-8")
         self.changed = True
 
-    def report(self, metrics: Mapping[str, Any], *, step: int, time: float, attempt: int, iteration: int) -> None:
+    def report(self, report: Report) -> None:
         """Take one report down; `flush` writes it."""
-        self._backlog.append(_Line(metrics, step, time, attempt, iteration))
+        self._backlog.append(report)
         self.changed = True
         if len(self._backlog) > _BACKLOG:
             self.write_some()
 
     def flush(self) -> None:
         """Write all that was taken down."""
-        while self._backlog and self.write_some():
+        while self.write_some():
             pass
 
     def write_some(self) -> bool:
@@ -144,9 +135,9 @@ class RunFiles:
         self._progress.close()
         self._result = self._events = None
 
-    def _write(self, reports: list[_Line]) -> None:
+    def _write(self, reports: list[Report]) -> None:
         assert self._result is not None, "open() comes first"
-        lines = [line_of(report) for report in reports]
+        lines = [line_of(report, self._attempt) for report in reports]
         # Whole lines in one write: a copy of the file never ends in the middle of one.
         _append(self._result, "".join(_dump(line) + "\n" for line in lines).encode())
         try:
@@ -164,16 +155,16 @@ class RunFiles:
             log.say(f"warning: {text}")
 
 
-def line_of(report: _Line) -> dict[str, Any]:
+def line_of(report: Report, attempt: int) -> dict[str, Any]:
     """A metric keeps its name; an own key that it hides is written with `_` in front."""
     metrics = report.metrics
     own = {
         "step": report.step,
         "time": rfc3339_ms(report.time),
-        "attempt": report.attempt,
+        "attempt": attempt,
         "iteration": report.iteration,
     }
-    line = {**metrics, **{f"_{key}" if key in metrics else key: own[key] for key in _OWN_KEYS}}
+    line = {**metrics, **{f"_{key}" if key in metrics else key: value for key, value in own.items()}}
     if metrics.get("step") == report.step:
         del line["_step"]
     return line

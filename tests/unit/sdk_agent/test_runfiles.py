@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from paceline.agent import runfiles
+from paceline.agent.reports import Report
 from paceline.agent.runfiles import RunFiles
 from paceline.storage import resolve
 
 
-def write(directory: Path, *reports: dict[str, Any], attempt: int = 0) -> None:
-    files = RunFiles(directory)
+def write(directory: Path, *reports: dict[str, Any]) -> None:
+    files = RunFiles(directory, attempt=0)
     files.open()
     for i, metrics in enumerate(reports):
-        files.report(metrics, step=i + 1, time=0.5, attempt=attempt, iteration=i + 1)
+        files.report(Report(metrics, step=i + 1, time=0.5, iteration=i + 1))
     files.close()
 
 
@@ -54,17 +55,17 @@ def test_new_columns_widen_the_csv_and_nested_metrics_are_flat(tmp_path: Path) -
 
 def test_a_restart_fetches_and_continues_also_after_a_cut_line(tmp_path: Path) -> None:
     storage, store = resolve(str(tmp_path / "store"))
-    first = RunFiles(tmp_path / "first")
+    first = RunFiles(tmp_path / "first", attempt=0)
     first.open()
-    first.report({"a": 1}, step=1, time=0, attempt=0, iteration=1)
+    first.report(Report({"a": 1}, step=1, time=0, iteration=1))
     first.flush()
     first.sync(storage, store)
     with (tmp_path / "store/result.json").open("a") as f:
         f.write('{"a": 2, "st')
-    second = RunFiles(tmp_path / "second")
+    second = RunFiles(tmp_path / "second", attempt=1)
     second.fetch(storage, store)
     second.open()
-    second.report({"b": 3}, step=2, time=0, attempt=1, iteration=2)
+    second.report(Report({"b": 3}, step=2, time=0, iteration=2))
     second.close()
     assert [(line.get("a"), line.get("b"), line["attempt"]) for line in lines(tmp_path / "second")] == [
         (1, None, 0),
@@ -80,7 +81,7 @@ def test_odd_texts_and_huge_numbers_neither_stop_nor_damage_the_files(tmp_path: 
 
 
 def test_reports_are_kept_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = RunFiles(tmp_path)
+    files = RunFiles(tmp_path, attempt=0)
     files.open()
 
     def full(*_: object) -> None:
@@ -88,9 +89,9 @@ def test_reports_are_kept_while_the_disk_is_full(tmp_path: Path, monkeypatch: py
 
     with monkeypatch.context() as disk:
         disk.setattr(runfiles, "_append", full)
-        files.report({"a": 1}, step=1, time=0, attempt=0, iteration=1)
+        files.report(Report({"a": 1}, step=1, time=0, iteration=1))
         files.flush()
-    files.report({"a": 2}, step=2, time=0, attempt=0, iteration=2)
+    files.report(Report({"a": 2}, step=2, time=0, iteration=2))
     files.close()
     assert [line["a"] for line in lines(tmp_path)] == [1, 2]
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from paceline.agent import attempts
 from paceline.agent.commits import Checkpoints
+from paceline.agent.reports import Report
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.runsync import RunSync
 from paceline.agent.takeover import RunDirectory
@@ -31,9 +32,9 @@ class SlowFiles(RunFiles):
 async def test_a_sync_waits_for_the_one_that_is_at_work(tmp_path: Path) -> None:
     storage, run = LocalStorage(), str(tmp_path / "run")
     owner = attempts.begin(storage, run, run_id="run-1", attempt=0, token="t", time="")
-    files = SlowFiles(tmp_path / "agent")
+    files = SlowFiles(tmp_path / "agent", attempt=0)
     files.open()
-    files.report({"loss": 1.0}, step=1, time=0.0, attempt=0, iteration=1)
+    files.report(Report({"loss": 1.0}, step=1, time=0.0, iteration=1))
     sync = RunSync(files, RunDirectory(storage, run, owner, Checkpoints(storage, run, owner)))
 
     after_commit = asyncio.create_task(sync.now())
