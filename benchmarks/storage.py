@@ -1,7 +1,9 @@
-"""Checkpoint transfers to and from S3: Paceline beside the clients that people use, on one real server.
+"""Checkpoint transfers to and from S3 or GCS: Paceline beside the clients that people use, on one real server.
 
-    python -m benchmarks.storage [--quick] [--rounds 5] [--client boto3 ...] [--write benchmarks/results/storage.json]
-    python -m benchmarks.storage --table benchmarks/results/storage.json      # brings docs/benchmarks.md up to date
+    python -m benchmarks.storage [--store gcs] [--quick] [--rounds 5] [--client boto3 ...] [--write FILE.json]
+    python -m benchmarks.storage --table FILE.json      # brings docs/benchmarks.md up to date
+
+The files are benchmarks/results/storage.json (S3) and storage-gcs.json.
 
 Each client runs as a process of its own, in an environment of its own with the versions below, all of them in turn in
 each round, so that a busy moment of the machine meets all alike. Server and clients share the machine's cores; data of
@@ -20,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +31,9 @@ from typing import Any
 import psutil
 
 from benchmarks import storage_clients, storage_table
+from e2e.cluster.gcs import GcsServer
 from e2e.cluster.s3 import S3Server
+from paceline.storage import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024
@@ -39,13 +43,14 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "paceline": (),
     "boto3": ("boto3==1.43.117",),
     "s3fs": ("s3fs==2026.9.0",),
+    "gcsfs": ("gcsfs==2026.10.1",),
     "pyarrow": ("pyarrow==26.0.1",),
     "aws s3 sync": ("awscli==1.46.2",),
+    "ray train": ("ray[train]==2.60.0",),
     # Not among those that the figures are held against: they show what compiled clients can do.
     "boto3-crt": ("boto3[crt]==1.43.117",),
     "obstore": ("obstore==0.12.1",),
 }
-MEASURED = ("paceline", "boto3", "s3fs", "pyarrow", "aws s3 sync")
 BUCKET = "benchmark"
 TIMEOUT_S = 600
 NEEDED_BYTES = 6 * 1024 * MIB
@@ -73,29 +78,60 @@ class Sample:
     peak_mib: float  # resident memory of the client's process
 
 
-FULL = (Workload("1 GiB in one file", 1, 1024 * MIB), Workload("1,000 files of 10 kB", 1000, 10_000))
-QUICK = (Workload("64 MiB in one file", 1, 64 * MIB), Workload("100 files of 10 kB", 100, 10_000))
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A kind of store, who is measured on it, and what is moved."""
+
+    scheme: str
+    server: type[S3Server] | type[GcsServer]
+    measured: tuple[str, ...]
+    full: tuple[Workload, ...]
+    quick: tuple[Workload, ...]
+
+
+_SMALL = Workload("1,000 files of 10 kB", 1000, 10_000)
+_FEW = Workload("100 files of 10 kB", 100, 10_000)
+STORES = {
+    "s3": Store(
+        scheme="s3",
+        server=S3Server,
+        measured=("paceline", "boto3", "s3fs", "pyarrow", "aws s3 sync", "ray train"),
+        full=(Workload("1 GiB in one file", 1, 1024 * MIB), _SMALL),
+        quick=(Workload("64 MiB in one file", 1, 64 * MIB), _FEW),
+    ),
+    # The server buffers an object whole: none is larger than 64 MiB.
+    "gcs": Store(
+        scheme="gs",
+        server=GcsServer,
+        measured=("paceline", "gcsfs", "pyarrow"),
+        full=(Workload("512 MiB in 8 files", 8, 64 * MIB), _SMALL),
+        quick=(Workload("32 MiB in 2 files", 2, 16 * MIB), _FEW),
+    ),
+}
 
 
 def main() -> int:
     """Run the benchmark, print its table, and write it where asked."""
-    parser = argparse.ArgumentParser(description="Transfers to and from S3, beside other clients.")
+    parser = argparse.ArgumentParser(description="Transfers to and from a store, beside other clients.")
+    parser.add_argument("--store", choices=list(STORES), default="s3")
     parser.add_argument("--quick", action="store_true", help="small files, one round: does it run?")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--client", action="append", choices=list(CLIENTS), help="several times; default: five")
+    parser.add_argument("--client", action="append", choices=list(CLIENTS), help="several times; default: all")
     parser.add_argument("--write", type=Path, help="write the figures as JSON to this file")
     parser.add_argument("--table", type=Path, help="measure nothing: put the figures of this file into the docs")
     options = parser.parse_args()
     if options.table:
         storage_table.write(json.loads(options.table.read_text()), ROOT / "docs/benchmarks.md")
         return 0
-    clients = tuple(options.client or MEASURED)
-    workloads, rounds = (QUICK, 1) if options.quick else (FULL, options.rounds)
-    with _folder() as folder, S3Server.start_local(folder / "s3") as server:
+    store = STORES[options.store]
+    clients = tuple(options.client or store.measured)
+    workloads, rounds = (store.quick, 1) if options.quick else (store.full, options.rounds)
+    with _folder() as folder, store.server.start_local(folder / options.store) as server:
         server.make_bucket(BUCKET)
         pythons = {name: _environment(folder / "env", name) for name in clients}
-        samples = list(_measure(folder, server, pythons, workloads, rounds))
+        samples = list(_measure(folder, store.scheme, server, pythons, workloads, rounds))
     figures = {
+        "store": options.store,
         "machine": _machine(),
         "rounds": rounds,
         "versions": {name: " ".join(CLIENTS[name]) or "this repository" for name in clients},
@@ -109,7 +145,12 @@ def main() -> int:
 
 
 def _measure(
-    folder: Path, server: S3Server, pythons: dict[str, Path], workloads: tuple[Workload, ...], rounds: int
+    folder: Path,
+    scheme: str,
+    server: S3Server | GcsServer,
+    pythons: dict[str, Path],
+    workloads: tuple[Workload, ...],
+    rounds: int,
 ) -> Iterator[Sample]:
     for workload in workloads:
         source = _data(folder, workload)
@@ -117,7 +158,7 @@ def _measure(
             # Each client gets each place in the order.
             order = [*pythons][number % len(pythons) :] + [*pythons][: number % len(pythons)]
             for client in order:
-                uri = f"s3://{BUCKET}/{client.replace(' ', '-')}" + (".bin" if workload.files == 1 else "")
+                uri = f"{scheme}://{BUCKET}/{client.replace(' ', '-')}" + (".bin" if workload.files == 1 else "")
                 back = folder / "back"
                 for direction, local in (("up", source), ("down", back)):
                     sample = _run(server, pythons[client], client, workload, direction, local, uri)
@@ -125,7 +166,7 @@ def _measure(
                     yield sample
                 _compare(client, source, back)
                 shutil.rmtree(back) if back.is_dir() else back.unlink()
-                _empty(server)
+                _empty(uri, server)
         shutil.rmtree(source) if source.is_dir() else source.unlink()
 
 
@@ -137,7 +178,7 @@ def _line(sample: Sample) -> str:
 
 
 def _run(
-    server: S3Server, python: Path, client: str, workload: Workload, direction: str, local: Path, uri: str
+    server: S3Server | GcsServer, python: Path, client: str, workload: Workload, direction: str, local: Path, uri: str
 ) -> Sample:
     environment = {**os.environ, **server.environment, "PYTHONPATH": "", "AWS_EC2_METADATA_DISABLED": "true"}
     if client == "paceline":
@@ -195,14 +236,26 @@ def _compare(client: str, source: Path, back: Path) -> None:
         raise SystemExit(f"{client}: what came back is not what was stored")
 
 
-def _empty(server: S3Server) -> None:
-    client = server.client()
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
-        for found in page.get("Contents", []):
-            client.delete_object(Bucket=BUCKET, Key=found["Key"])
+def _empty(uri: str, server: S3Server | GcsServer) -> None:
+    """By our own client, whose listings the tests hold against others'."""
+    with _environ(server.environment):
+        storage, path = resolve(storage_clients.anonymous(uri))
+        storage.delete_directory(path)
+        storage.delete(path)
 
 
-def server_cpu_s(server: S3Server) -> float:
+@contextmanager
+def _environ(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def server_cpu_s(server: S3Server | GcsServer) -> float:
     """CPU seconds that the server has used so far."""
     times = psutil.Process(server.process.pid).cpu_times()
     return float(times.user + times.system)

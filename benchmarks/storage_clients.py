@@ -1,6 +1,6 @@
 """One client moves one workload once, and says how long it took: `benchmarks.storage` starts this as a process.
 
-    storage_clients.py CLIENT up|down LOCAL s3://BUCKET/PREFIX
+    storage_clients.py CLIENT up|down LOCAL s3://BUCKET/PREFIX|gs://BUCKET/PREFIX
 
 LOCAL is a file or a directory. Prints the seconds of the transfer itself (importing and making the client are not in
 it) and the most memory that the process has had, in MiB. Runs in an environment that has nothing but the client, so it
@@ -36,7 +36,7 @@ def main() -> int:
 def _paceline(up: bool, local: Path, uri: str) -> Move:
     from paceline.storage import resolve, transfer
 
-    storage, path = resolve(uri)
+    storage, path = resolve(anonymous(uri))
     storage.size(path)
     if up:
         if local.is_file():
@@ -84,8 +84,17 @@ def _boto3(up: bool, local: Path, uri: str, **config: Any) -> Move:
 def _s3fs(up: bool, local: Path, uri: str) -> Move:
     import s3fs  # type: ignore[import-not-found]
 
-    fs = s3fs.S3FileSystem()
-    path = uri.removeprefix("s3://")
+    return _fsspec(s3fs.S3FileSystem(), up, local, uri)
+
+
+def _gcsfs(up: bool, local: Path, uri: str) -> Move:
+    import gcsfs
+
+    return _fsspec(gcsfs.GCSFileSystem(token="anon", endpoint_url=os.environ["STORAGE_EMULATOR_HOST"]), up, local, uri)
+
+
+def _fsspec(fs: Any, up: bool, local: Path, uri: str) -> Move:
+    path = uri.partition("://")[2]
     fs.ls(path.partition("/")[0])
     if is_one_file(uri):
         return (lambda: fs.put_file(str(local), path)) if up else (lambda: fs.get_file(path, str(local)))
@@ -94,14 +103,24 @@ def _s3fs(up: bool, local: Path, uri: str) -> Move:
     return lambda: fs.get(f"{path}/", f"{local}/", recursive=True)
 
 
+def _arrow_store(uri: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    kind, _, path = uri.partition("://")
+    if kind == "gs":
+        scheme, _, address = os.environ["STORAGE_EMULATOR_HOST"].partition("://")
+        store = fs.GcsFileSystem(anonymous=True, endpoint_override=address, scheme=scheme)
+    else:
+        scheme, _, address = os.environ["AWS_ENDPOINT_URL"].partition("://")
+        store = fs.S3FileSystem(endpoint_override=address, scheme=scheme, region=os.environ["AWS_REGION"])
+    store.get_file_info(path.partition("/")[0])
+    return store, path
+
+
 def _pyarrow(up: bool, local: Path, uri: str) -> Move:
     from pyarrow import fs
 
-    where = os.environ["AWS_ENDPOINT_URL"]
-    scheme, _, address = where.partition("://")
-    store = fs.S3FileSystem(endpoint_override=address, scheme=scheme, region=os.environ["AWS_REGION"])
-    here, path = fs.LocalFileSystem(), uri.removeprefix("s3://")
-    store.get_file_info(path.partition("/")[0])
+    here, (store, path) = fs.LocalFileSystem(), _arrow_store(uri)
     if up:
         return lambda: fs.copy_files(str(local), path, source_filesystem=here, destination_filesystem=store)
 
@@ -111,6 +130,16 @@ def _pyarrow(up: bool, local: Path, uri: str) -> Move:
         fs.copy_files(path, str(local), source_filesystem=store, destination_filesystem=here)
 
     return down
+
+
+def _ray(up: bool, local: Path, uri: str) -> Move:
+    # What its report() and Checkpoint.to_directory() call for the files.
+    from ray.train._internal import storage  # type: ignore[import-not-found]
+
+    store, path = _arrow_store(uri)
+    if up:
+        return lambda: storage._upload_to_fs_path(str(local), store, path)
+    return lambda: storage._download_from_fs_path(store, path, str(local))
 
 
 def _aws(up: bool, local: Path, uri: str) -> Move:
@@ -165,6 +194,11 @@ def _obstore(up: bool, local: Path, uri: str) -> Move:
     return move
 
 
+def anonymous(uri: str) -> str:
+    """As the server of `benchmarks.storage` wants it: the one for GCS asks for no credentials."""
+    return f"{uri}?anonymous=true" if uri.startswith("gs://") else uri
+
+
 def is_one_file(uri: str) -> bool:
     """By the names that `benchmarks.storage` gives."""
     return uri.endswith(".bin")
@@ -175,8 +209,10 @@ CLIENTS: dict[str, Callable[[bool, Path, str], Move]] = {
     "boto3": _boto3,
     "boto3-crt": lambda up, local, uri: _boto3(up, local, uri, preferred_transfer_client="crt"),
     "s3fs": _s3fs,
+    "gcsfs": _gcsfs,
     "pyarrow": _pyarrow,
     "aws s3 sync": _aws,
+    "ray train": _ray,
     "obstore": _obstore,
 }
 

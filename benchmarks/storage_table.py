@@ -6,12 +6,17 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-BEGIN = "<!-- storage figures: written by `python -m benchmarks.storage --table`, not by hand -->"
-END = "<!-- end of storage figures -->"
+BEGIN = "<!-- {store} figures: written by `python -m benchmarks.storage --table`, not by hand -->"
+END = "<!-- end of {store} figures -->"
 OURS = "paceline"
 # Those that the ratio is taken against; further clients only stand beside.
-RIVALS = ("boto3", "s3fs", "pyarrow", "aws s3 sync")
-_NAMES = {"boto3": "boto3 transfer", "pyarrow": "pyarrow.fs.copy_files", OURS: "**Paceline**"}
+RIVALS = ("boto3", "s3fs", "gcsfs", "pyarrow", "aws s3 sync", "ray train")
+_NAMES = {
+    "boto3": "boto3 transfer",
+    "pyarrow": "pyarrow.fs.copy_files",
+    "ray train": "Ray Train",
+    OURS: "**Paceline**",
+}
 
 
 def render(figures: dict[str, Any]) -> str:
@@ -41,8 +46,8 @@ def write(figures: dict[str, Any], page: Path) -> None:
         SystemExit: The page has no marks.
     """
     text = page.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(BEGIN.format(store=figures["store"]))
+    _, end, after = rest.partition(END.format(store=figures["store"]))
     if not begin or not end:
         raise SystemExit(f"{page} has no place for the table: add the two marks of {__name__}")
     page.write_text(f"{before}{begin}\n\n{render(figures)}\n\n{end}{after}")
