@@ -24,9 +24,10 @@ class Client:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._hello = json.dumps({"t": "hello", "rank": int(os.environ.get(c.RANK, "0")), "pid": os.getpid()})
-        self._lock = threading.Lock()
-        self._holder = 0  # thread that holds the lock
+        hello = {"t": "hello", "rank": int(os.environ.get(c.RANK, "0")), "pid": os.getpid()}
+        self._hello = json.dumps(hello).encode() + b"\n"
+        self._lock = threading.RLock()
+        self._busy = False  # with the lock held: an exchange goes on, and who comes now interrupts it
         self._sock: socket.socket | None = None
 
     def send(self, line: str) -> None:
@@ -35,18 +36,7 @@ class Client:
         Raises:
             AgentGoneError: The agent is gone.
         """
-        data = line.encode() + b"\n"
-        if self._holder == threading.get_ident():
-            self._interrupting(data, answered=False)
-            return
-        with self._lock:
-            self._holder = threading.get_ident()
-            try:
-                (self._sock or self._connect()).sendall(data)
-            except OSError as e:
-                raise self._gone(e) from None
-            finally:
-                self._holder = 0
+        self._exchange(line, answered=False)
 
     def ask(self, line: str) -> dict[str, Any]:
         """Send one line and wait for the answer, which no other thread can take.
@@ -54,23 +44,7 @@ class Client:
         Raises:
             AgentGoneError: The agent is gone.
         """
-        data = line.encode() + b"\n"
-        if self._holder == threading.get_ident():
-            return self._interrupting(data, answered=True)
-        with self._lock:
-            self._holder = threading.get_ident()
-            try:
-                sock = self._sock or self._connect()
-                sock.sendall(data)
-                return read_answer(sock)
-            except OSError as e:
-                raise self._gone(e) from None
-            except BaseException:
-                # A signal's handler has ended the wait (SystemExit): the answer that comes is nobody's.
-                self._drop()
-                raise
-            finally:
-                self._holder = 0
+        return self._exchange(line, answered=True)
 
     def request(self, told: dict[str, Any]) -> dict[str, Any]:
         """Ask on a connection of its own, which others' reports do not wait behind.
@@ -88,51 +62,70 @@ class Client:
         Raises:
             AgentGoneError: The agent is gone.
         """
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.connect(self._path)
-            sock.sendall(f"{self._hello}\n{json.dumps(told)}\n".encode())
-            return sock, read_answer(sock)
+            sock = self._dial(json.dumps(told).encode() + b"\n")
+            try:
+                return sock, read_answer(sock)
+            except BaseException:
+                sock.close()
+                raise
         except OSError as e:
-            sock.close()
-            raise self._gone(e) from None
-        except BaseException:
-            sock.close()
-            raise
+            raise _gone(e) from None
 
     def forget(self) -> None:
         """In a forked child: the connection and the lock belong to the parent."""
-        self._lock = threading.Lock()
-        self._holder = 0
-        sock, self._sock = self._sock, None
-        if sock is not None:
-            sock.close()  # this process's descriptor alone
+        self._lock = threading.RLock()
+        self._busy = False
+        self._drop()  # this process's descriptor alone
 
-    def _connect(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.connect(self._path)
-        sock.sendall(self._hello.encode() + b"\n")
-        self._sock = sock
-        return sock
+    def _exchange(self, line: str, *, answered: bool) -> dict[str, Any]:
+        data = line.encode() + b"\n"
+        with self._lock:
+            if self._busy:
+                # A signal's handler reports while the code that it interrupted is in the middle of a report.
+                return self._interrupting(data, answered=answered)
+            self._busy = True
+            try:
+                if self._sock is None:
+                    self._sock = self._dial()
+                self._sock.sendall(data)
+                return read_answer(self._sock) if answered else {}
+            except OSError as e:
+                self._drop()
+                raise _gone(e) from None
+            except BaseException:
+                # A signal's handler has ended it (SystemExit): half a line may be sent, and the answer is nobody's.
+                self._drop()
+                raise
+            finally:
+                self._busy = False
 
     def _interrupting(self, data: bytes, *, answered: bool) -> dict[str, Any]:
-        """A signal's handler reports while the code that it interrupted is in the middle of a report."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            try:
-                sock.connect(self._path)
-                sock.sendall(self._hello.encode() + b"\n" + data)
+        try:
+            with self._dial(data) as sock:
                 return read_answer(sock) if answered else {}
-            except OSError as e:
-                raise AgentGoneError(f"the agent of this pod does not answer ({e}): the pod is ending") from None
+        except OSError as e:
+            raise _gone(e) from None
+
+    def _dial(self, data: bytes = b"") -> socket.socket:
+        """A new connection, on which this process has said who it is, and `data`."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(self._path)
+            sock.sendall(self._hello + data)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _drop(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
 
-    def _gone(self, error: OSError) -> AgentGoneError:
-        self._drop()
-        return AgentGoneError(f"the agent of this pod does not answer ({error}): the pod is ending")
+
+def _gone(error: OSError) -> AgentGoneError:
+    return AgentGoneError(f"the agent of this pod does not answer ({error}): the pod is ending")
 
 
 def read_answer(sock: socket.socket) -> dict[str, Any]:
