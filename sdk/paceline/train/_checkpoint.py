@@ -8,10 +8,13 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paceline import _contract as c
 from paceline.train._location import Location
+
+if TYPE_CHECKING:
+    from paceline.train._client import Client
 
 
 class Checkpoint:
@@ -87,7 +90,7 @@ class Checkpoint:
         target = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="paceline-checkpoint-"))
         new = path is None or not target.exists()
         try:
-            if self._is_remote() and self._agent_reads():
+            if self._agent() is not None:
                 with self.as_directory() as source:
                     copy_into(Location(source), target)
             else:
@@ -110,15 +113,11 @@ class Checkpoint:
             FileNotFoundError: A local checkpoint is not there.
             paceline.storage.StorageError: The store failed, has no such checkpoint, or a file of it is damaged.
         """
-        if not self._is_remote():
+        if self._location.is_local:
             self._check_local()
             yield self.path
-        elif self._agent_reads():
-            from paceline.train import _client
-
-            client = _client.client()
-            assert client is not None
-            held, answer = client.open_request({"t": "fetch", "uri": self.uri})
+        elif agent := self._agent():
+            held, answer = agent.open_request({"t": "fetch", "uri": self.uri})
             with held:
                 yield str(_checked(answer)["path"])
         else:
@@ -145,14 +144,12 @@ class Checkpoint:
         """
         from paceline._metrics import plain
 
-        if not isinstance(metadata, Mapping):
-            raise TypeError(f"metadata is a {type(metadata).__name__}: pass a dict")
+        _check_dict(metadata)
         self._write_metadata(json.dumps(plain(metadata, "metadata")))
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add to what is stored; the same keys are replaced."""
-        if not isinstance(metadata, Mapping):
-            raise TypeError(f"metadata is a {type(metadata).__name__}: pass a dict")
+        _check_dict(metadata)
         self.set_metadata({**self.get_metadata(), **metadata})
 
     def __repr__(self) -> str:
@@ -174,14 +171,11 @@ class Checkpoint:
         """The directory, when it is on this machine."""
         return Path(self.path) if self._location.is_local else None
 
-    def _is_remote(self) -> bool:
-        return not self._location.is_local
-
-    def _agent_reads(self) -> bool:
-        """Whether this process has an agent that can reach the store: it knows URIs and the run's own filesystem."""
+    def _agent(self) -> Client | None:
+        """Who reads a remote checkpoint for this process: its agent, which knows URIs and the run's own filesystem."""
         from paceline.train import _client
 
-        return _client.client() is not None and self._is_named_by_uri()
+        return None if self._location.is_local or not self._is_named_by_uri() else _client.client()
 
     def _is_named_by_uri(self) -> bool:
         """Whether `uri` leads here for every process of this run: a filesystem object is known when it is the run's."""
@@ -198,8 +192,8 @@ class Checkpoint:
                 return Path(self.path, c.METADATA_FILE).read_text(encoding="utf-8")
             except FileNotFoundError:
                 return None
-        if self._agent_reads():
-            text: str | None = self._ask({"t": "read", "uri": self.uri, "name": c.METADATA_FILE})["text"]
+        if agent := self._agent():
+            text: str | None = _checked(agent.request({"t": "read", "uri": self.uri, "name": c.METADATA_FILE}))["text"]
             return text
         from paceline.storage import StorageNotFoundError
 
@@ -212,19 +206,10 @@ class Checkpoint:
         if self._location.is_local:
             self._check_local()
             _replace(Path(self.path, c.METADATA_FILE), text)
-        elif self._agent_reads():
-            self._ask({"t": "write", "uri": self.uri, "name": c.METADATA_FILE, "text": text})
+        elif agent := self._agent():
+            _checked(agent.request({"t": "write", "uri": self.uri, "name": c.METADATA_FILE, "text": text}))
         else:
             self._location.storage.write(f"{self.path}/{c.METADATA_FILE}", text.encode())
-
-    def _ask(self, told: dict[str, Any]) -> dict[str, Any]:
-        from paceline.train import _client
-
-        client = _client.client()
-        assert client is not None
-        sock, answer = client.open_request(told)
-        sock.close()
-        return _checked(answer)
 
 
 def of_run(path: str) -> Checkpoint:
@@ -254,6 +239,11 @@ def _run_filesystem() -> Any:
             # the process may die of SIGSEGV when it is done.
             import pyarrow.fs  # noqa: F401
     return _filesystems[file]
+
+
+def _check_dict(metadata: object) -> None:
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata is a {type(metadata).__name__}: pass a dict")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -149,13 +149,12 @@ class RunConfig:
         path, filesystem = self.storage_path, self.storage_filesystem
         if path is not None:
             _check_text("RunConfig.storage_path", path)
-        if path is None and filesystem is not None:
+            check_storage("RunConfig.storage_path", path, filesystem)
+        elif filesystem is not None:
             raise ValueError(
                 "RunConfig.storage_filesystem is given without storage_path: name the directory in that filesystem,"
                 " such as storage_path='bucket/prefix'"
             )
-        if path is not None:
-            check_storage("RunConfig.storage_path", path, filesystem)
 
 
 _PARTS: Mapping[str, type] = {

@@ -32,7 +32,7 @@ def shared_copy(name: str, make: Callable[[Path], None]) -> Iterator[Path]:
     """
     base = _base()
     _remove_unused(base)
-    place = base / hashlib.sha256(name.encode()).hexdigest()[:32]
+    place = base / _key(name)
     with _locked(_beside(place, _STATE)):
         if not place.is_dir():
             _make(place, make)
@@ -55,7 +55,7 @@ def exclusive(name: str) -> Iterator[None]:
     Raises:
         OSError: The temporary directory is not writable.
     """
-    path = _base() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
+    path = _base() / f"{_key(name)}.lock"
     with _locked(path):
         try:
             yield
@@ -84,9 +84,9 @@ def _remove_unused(base: Path) -> None:
 
 def _remove_if_unused(place: Path) -> None:
     """Call it with the state lock held; the lock's file goes last."""
-    with contextlib.closing(_File(_open(_beside(place, _USERS)))) as users:
+    with _opened(_beside(place, _USERS)) as users:
         try:
-            fcntl.flock(users.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
         for directory in (place, _beside(place, _MAKING)):
@@ -99,14 +99,11 @@ def _remove_if_unused(place: Path) -> None:
 def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a file that others may remove meanwhile: a lock counts only on the file that has the name."""
     while True:
-        fd = _open(path)
-        try:
+        with _opened(path) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_named(fd, path):
                 yield
                 return
-        finally:
-            os.close(fd)
 
 
 def _is_named(fd: int, path: Path) -> bool:
@@ -116,14 +113,13 @@ def _is_named(fd: int, path: Path) -> bool:
         return False
 
 
-class _File:
-    """A descriptor for `contextlib.closing`."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def close(self) -> None:
-        os.close(self.fd)
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = _open(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _open(path: Path) -> int:
@@ -132,6 +128,10 @@ def _open(path: Path) -> int:
 
 def _beside(place: Path, kind: str) -> Path:
     return place.with_name(place.name + kind)
+
+
+def _key(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _base() -> Path:

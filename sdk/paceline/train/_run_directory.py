@@ -71,7 +71,8 @@ def no_run(location: Location) -> str:
         return f"{location.uri} is a checkpoint: its run is the directory above; Checkpoint(...) opens it itself"
     below = location.storage.directories(location.path)
     if below:
-        told = ", ".join(below[:_NAMES_SHOWN]) + (f" and {len(below) - _NAMES_SHOWN} more" if len(below) > 5 else "")
+        more = f" and {len(below) - _NAMES_SHOWN} more" if len(below) > _NAMES_SHOWN else ""
+        told = ", ".join(below[:_NAMES_SHOWN]) + more
         return f"{said}; a run's directory is <storage path>/<name>, and below are: {told}"
     return f"{said}; a run's directory is <storage path>/<name>"
 

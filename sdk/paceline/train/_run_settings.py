@@ -82,11 +82,11 @@ def settings(config: RunConfig, environ: Mapping[str, str], *, prefix: str, now:
         ValueError: PACELINE_STORAGE names no store.
     """
     name = config.name or f"{prefix}-{now:%Y%m%d-%H%M%S}-{token}"
-    given, what = config.storage_path, "RunConfig.storage_path"
+    given = config.storage_path  # checked when the config was made; with a filesystem there is one
     if given is None:
-        given, what = environ.get(c.STORAGE, "").strip() or DEFAULT_DIRECTORY, c.STORAGE
+        given = environ.get(c.STORAGE, "").strip() or DEFAULT_DIRECTORY
+        check_storage(c.STORAGE, given)
     if config.storage_filesystem is None:
-        check_storage(what, given)
         given = _absolute(given, environ)
     cache = _absolute(environ.get(c.LOCAL_CACHE_DIR, "").strip() or DEFAULT_DIRECTORY, environ)
     return RunSettings(
