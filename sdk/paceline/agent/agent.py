@@ -342,14 +342,17 @@ class Agent:
         ranks = self._lead.ranks() if self._lead and self._lead.ready else list(self._node.ranks.values())
         failure = self._failure or self._stop
         story = self._lead.story() if self._lead else {}
-        own = figures.uploads(self._node.pending_rounds, [self._node.figures()])
+        if self._lead is not None:
+            uploads = self._lead.uploads()
+        else:
+            uploads = figures.uploads(self._node.pending_rounds, [self._node.figures()])
         return status.status(
             self._config,
             self._state,
             ranks=ranks,
             story=story,
             failure=failure,
-            uploads=self._lead.uploads() if self._lead else own,
+            uploads=uploads,
         )
 
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:

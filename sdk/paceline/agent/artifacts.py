@@ -88,9 +88,6 @@ class Artifacts:
             if changed:
                 await self._store(changed, deadline)
 
-    def close(self) -> None:
-        """Nothing is held between rounds."""
-
     def _changed(self) -> dict[str, Mark]:
         assert self._directory is not None
         return {name: mark for name, mark in scan(self._directory) if self._seen.get(name) != mark}
@@ -102,23 +99,22 @@ class Artifacts:
         try:
             storage, run = await loop.run_in_executor(pool, self._stores.run)
             work = {
-                asyncio.ensure_future(
-                    loop.run_in_executor(pool, self._put, storage, f"{run}/{c.ARTIFACTS_DIR}", name, deadline)
-                ): name
+                loop.run_in_executor(pool, self._put, storage, f"{run}/{c.ARTIFACTS_DIR}", name, deadline): name
                 for name in sorted(changed)
             }
             done, late = await asyncio.wait(work, timeout=max(0.0, deadline - self._clock()))
             for task in done:
                 if error := task.exception():
+                    self.failed += 1
                     errors.append(f"{work[task]}: {error}")
                 else:
                     self._seen[work[task]] = changed[work[task]]
                     self._untold[work[task]] = None
                     self.stored += 1
             if late:
+                self.failed += len(late)
                 limit_s = self._config.artifacts.timeout_s
                 errors.append(f"{len(late)} files were not stored within timeoutSeconds ({limit_s:g} s)")
-            self.failed += len(late) + sum(task.exception() is not None for task in done)
         except StorageError as e:
             self.failed += len(changed)
             errors.append(str(e))

@@ -25,7 +25,7 @@ class Connection:
 
     def __init__(self, channel: Channel, sock: socket.socket) -> None:
         self.rank: int | None = None
-        self.on_close: list[Callable[[], None]] = []
+        self.on_close: list[Callable[[], object]] = []
         self._channel = channel
         self._sock = sock
         self._buffer = b""

@@ -208,7 +208,6 @@ class Node:
         """Stop uploads that still run."""
         self._uploads.close()
         self._requests.close()
-        self.artifacts.close()
 
     async def _nap(self, seconds: float) -> None:
         try:

@@ -35,13 +35,12 @@ class Pending:
         self._clock = clock
         self._staged: dict[tuple[int, int], Staged] = {}  # (round, rank)
         self._reached = 0
-        self._settled = -1
         self._removed = 0
         self._asked: dict[int, int] = {}  # round -> how many wait for its outcome
         self._outcomes: dict[int, Mapping[str, Any]] = {}
         self._failed = ""
         self._change = asyncio.Event()
-        self._held: set[float] = set()  # since when each held process waits
+        self._held: list[float] = []  # since when each held process waits
         self._held_s = 0.0
 
     # --- what is staged ------------------------------------------------------------------------
@@ -92,7 +91,7 @@ class Pending:
 
     def take_note(self, orders: Orders) -> list[int]:
         """Follow the lead's answer; the rounds that are settled by it come back, and their files are gone."""
-        self._reached, self._settled = orders.reached, orders.settled
+        self._reached = orders.reached
         for round_, outcome in orders.outcomes.items():
             if round_ in self._asked:
                 self._outcomes[round_] = outcome
@@ -119,9 +118,7 @@ class Pending:
     async def room(self) -> str:
         """Wait until one more checkpoint may come. A text that comes back says why none may."""
         since = self._clock()
-        while since in self._held:
-            since += 1e-6
-        self._held.add(since)
+        self._held.append(since)
         try:
             if not self.has_room():
                 await self._fresh()
@@ -129,7 +126,7 @@ class Pending:
                 await self._changed()
             return self._failed
         finally:
-            self._held.discard(since)
+            self._held.remove(since)
             self._held_s += self._clock() - since
 
     async def freed(self) -> bool:

@@ -28,8 +28,8 @@ class Requests:
         self._pending = pending
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def received(self, connection: Connection, message: Mapping[str, Any], *, refused: str, report_name: str) -> bool:
-        """Take a request on; False when it is none.
+    def received(self, connection: Connection, message: Mapping[str, Any], *, refused: str, report_name: str) -> None:
+        """Take a request on; what is none is passed over.
 
         Args:
             refused: Why checkpoints cannot be stored at all; empty: they can.
@@ -53,9 +53,6 @@ class Requests:
                 self._answer(connection, self._space)
             case "settled":
                 self._answer(connection, lambda: self._pending.outcome(int(message["round"])))
-            case _:
-                return False
-        return True
 
     def close(self) -> None:
         """Stop what still runs."""
@@ -73,7 +70,7 @@ class Requests:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if cancel:
-            connection.on_close.append(lambda: _cancel(task))
+            connection.on_close.append(task.cancel)
 
     async def _fetch(self, uri: str) -> Mapping[str, Any]:
         return {"path": str(await self._copies.acquire(uri))}
@@ -108,7 +105,3 @@ class Requests:
             return {"text": storage.read(path).decode()}
         except StorageNotFoundError:
             return {"text": None}
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()

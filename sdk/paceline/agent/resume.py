@@ -9,7 +9,6 @@ from paceline import _contract as c
 from paceline.agent.commits import Commit, read_commit
 from paceline.agent.errors import InvalidConfigError
 from paceline.agent.stores import Stores
-from paceline.storage import StorageNotFoundError
 
 
 def own(commits: Sequence[Commit], resume_from: str, run_id: str) -> list[Commit]:
@@ -29,10 +28,7 @@ def given(resume_from: str, stores: Stores) -> Commit:
         StorageError: The store failed.
     """
     storage, path = stores.resolve(resume_from)
-    try:
-        commit = read_commit(storage, path)
-    except StorageNotFoundError:
-        commit = None
+    commit = read_commit(storage, path)
     if commit is not None:
         return commit
     # A directory that Paceline did not write has no commit, and is taken as it is.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -25,10 +24,7 @@ class Stores:
         Raises:
             StorageError: The URI makes no sense, or the object cannot be read.
         """
-        filesystem = self._filesystem
-        if filesystem is None or "://" in uri:
-            return resolve_uri(uri)
-        return _resolve_in(uri, filesystem)
+        return resolve_uri(uri, None if "://" in uri else self._filesystem)
 
     def run(self) -> tuple[Storage, str]:
         """The store and the run directory in it."""
@@ -36,10 +32,8 @@ class Stores:
 
     @cached_property
     def _run(self) -> tuple[Storage, str]:
-        filesystem = self._filesystem
-        path = self._config.storage_path
         # A scheme beside an object is refused by the storage package, which says what to write.
-        storage, base = _resolve_in(path, filesystem) if filesystem is not None else resolve_uri(path)
+        storage, base = resolve_uri(self._config.storage_path, self._filesystem)
         return storage, f"{base.rstrip('/')}/{self._config.experiment_name}"
 
     @cached_property
@@ -55,8 +49,3 @@ class Stores:
                 f"the filesystem object of this run cannot be read from {c.STORAGE_FILESYSTEM}={file}"
                 f" ({type(e).__name__}: {e}): it must survive pickle"
             ) from e
-
-
-def _resolve_in(path: str, filesystem: Any) -> tuple[Storage, str]:
-    with_object: Callable[..., tuple[Storage, str]] = resolve_uri
-    return with_object(path, filesystem)
