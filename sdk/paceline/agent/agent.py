@@ -24,6 +24,7 @@ from paceline.agent.lead import Lead
 from paceline.agent.link import HttpLink, LocalLink
 from paceline.agent.node import Node
 from paceline.agent.output import Output
+from paceline.agent.waiting import until_set
 
 _LAST_OUTPUT_S = 1.0
 _SURVIVORS_S = 5.0  # after a failure, from SIGTERM to SIGKILL of the other processes
@@ -223,11 +224,8 @@ class Agent:
             or self._stop is not None
         )
 
-    async def _next_change(self) -> None:
-        try:
-            await asyncio.wait_for(self._changed.wait(), _TICK_S)
-        except asyncio.TimeoutError:
-            pass
+    async def _next_change(self, limit_s: float = _TICK_S) -> None:
+        await until_set(self._changed, limit_s)
         self._changed.clear()
 
     def _terminate(self, number: int) -> None:
@@ -266,11 +264,7 @@ class Agent:
                     self._aside.append(last)
                 if last.done():
                     break
-            try:
-                await asyncio.wait_for(self._changed.wait(), _FINISH_TICK_S)
-            except asyncio.TimeoutError:
-                pass
-            self._changed.clear()
+            await self._next_change(_FINISH_TICK_S)
         if self._node.fatal is not None:
             raise self._node.fatal
 

@@ -20,6 +20,7 @@ from paceline import _contract as c
 from paceline.agent import log
 from paceline.agent.config import AgentConfig
 from paceline.agent.stores import Stores
+from paceline.agent.waiting import until_set
 from paceline.storage import Storage, StorageError, transfer
 
 # Few: checkpoints go first.
@@ -71,10 +72,7 @@ class Artifacts:
     async def serve(self) -> None:
         """Store what has changed, every period and when asked; until cancelled."""
         while self.wanted:
-            try:
-                await asyncio.wait_for(self._asked.wait(), self._config.artifacts.period_s)
-            except asyncio.TimeoutError:
-                pass
+            await until_set(self._asked, self._config.artifacts.period_s)
             self._asked.clear()
             await self.sync()
 

@@ -28,6 +28,7 @@ from paceline.agent.rounds import Rounds
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.runsync import RunSync
 from paceline.agent.stores import Stores
+from paceline.agent.waiting import until_set
 
 _TICK_S = 0.2
 _WRITE_S = 0.1
@@ -173,10 +174,7 @@ class Lead:
         writer = asyncio.create_task(self._write_reports())
         try:
             while not writer.done():
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _TICK_S)
-                except asyncio.TimeoutError:
-                    pass
+                await until_set(self._wake, _TICK_S)
                 self._wake.clear()
                 await self._advance()
                 self._look_for_silence()

@@ -21,6 +21,7 @@ from paceline.agent.pending import Pending
 from paceline.agent.requests import Requests
 from paceline.agent.stores import Stores
 from paceline.agent.uploads import Uploads
+from paceline.agent.waiting import until_set
 from paceline.storage.transfer import Progress
 
 _BUSY_BEAT_S = 0.1  # while files are on their way, and before the start
@@ -139,7 +140,8 @@ class Node:
                 if orders.goodbye and sent.done:
                     return
             busy = not self._orders.ready or len(self._pending) or self.done
-            await self._nap(_BUSY_BEAT_S if busy else _CALM_BEAT_S)
+            await until_set(self._wake, _BUSY_BEAT_S if busy else _CALM_BEAT_S)
+            self._wake.clear()
 
     async def last_word(self) -> None:
         """Tell the lead, once, why this pod ends: else the others would wait until its silence is noticed."""
@@ -208,13 +210,6 @@ class Node:
         """Stop uploads that still run."""
         self._uploads.close()
         self._requests.close()
-
-    async def _nap(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except asyncio.TimeoutError:
-            pass
-        self._wake.clear()
 
     def _lead_is_lost(self, begun: float, error: LinkDownError) -> bool:
         now = time.monotonic()

@@ -13,6 +13,7 @@ from typing import Any
 
 from paceline.agent.beat import Offer, Orders
 from paceline.agent.staging import Staged
+from paceline.agent.waiting import until_set
 
 # A rank that is a little behind reaches its report within this time; then the space of that round comes free.
 _STRAGGLER_S = 30.0
@@ -165,10 +166,7 @@ class Pending:
         await self._changed()
 
     async def _changed(self) -> None:
-        try:
-            await asyncio.wait_for(self._change.wait(), _TICK_S)
-        except asyncio.TimeoutError:
-            pass
+        await until_set(self._change, _TICK_S)
 
     def _notify(self) -> None:
         event, self._change = self._change, asyncio.Event()
