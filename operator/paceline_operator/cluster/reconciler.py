@@ -126,7 +126,7 @@ class Reconciler:
         if patch is None:
             return
         try:
-            await self._executor.patch_status(strange.job, strange.version, patch, Turn.SOON)
+            await self._executor.patch_status(strange.job, strange.resource_version, patch, Turn.SOON)
         except ApiError as error:
             if error.code not in (CONFLICT, NOT_FOUND):
                 raise
@@ -210,7 +210,7 @@ class Reconciler:
     def take(self, body: dict[str, Any]) -> str:
         """Take over a body from a watch or an answer; return its key."""
         metadata = body.get("metadata") or {}
-        key = f"{metadata.get('namespace')}/{metadata.get('name')}"
+        key = _key(metadata)
         if self._is_old(key, metadata):
             return key
         try:
@@ -228,17 +228,20 @@ class Reconciler:
         known = self._unreadable.get(key) or self._jobs.get(key)
         if known is None or known.job.uid != metadata.get("uid"):
             return False
-        newest = known.version if isinstance(known, unreadable.Unreadable) else known.resource_version
-        return int(metadata.get("resourceVersion") or 0) < newest
+        return int(metadata.get("resourceVersion") or 0) < known.resource_version
 
     def gone(self, body: dict[str, Any]) -> None:
         """Forget a job that was deleted."""
         metadata = body.get("metadata") or {}
-        key = f"{metadata.get('namespace')}/{metadata.get('name')}"
+        key = _key(metadata)
         self._jobs.forget(key, metadata.get("uid"))
         strange = self._unreadable.get(key)
         if strange is not None and strange.job.uid == metadata.get("uid"):
             del self._unreadable[key]
+
+
+def _key(metadata: dict[str, Any]) -> str:
+    return f"{metadata.get('namespace')}/{metadata.get('name')}"
 
 
 def _kinds(known: Remembered) -> dict[str, tuple[int, str]]:

@@ -30,8 +30,8 @@ class Unreadable:
     message: str
 
     @property
-    def version(self) -> int:
-        """The object's resource version."""
+    def resource_version(self) -> int:
+        """Of the object."""
         return int(self.job.metadata.resource_version or 0)
 
     @property

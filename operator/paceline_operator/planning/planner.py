@@ -16,6 +16,7 @@ from paceline_operator.policies.config import JobDefaults
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.observed import Observed, PodSeen
 from paceline_operator.policies.problems import Problem
+from paceline_operator.resources import store
 
 # Phases that are on record only after all pods of the attempt were there.
 COMPLETE = frozenset({"Scheduling", "Starting", "Running"})
@@ -253,7 +254,7 @@ def _known(status: TrainJobStatus, problem: Problem) -> bool:
 
 
 def _run_path(job: TrainJob, config: JobDefaults) -> str | None:
-    path = job.spec.storage.path or config.storage_path
+    path = store.path(job, config)
     if path is None:
         return None
     base, mark, options = path.partition("?")
