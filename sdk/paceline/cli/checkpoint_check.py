@@ -58,8 +58,8 @@ def contents(rows: Sequence[Row], progress: transfer.Progress) -> list[Row]:
 
 def _wrong_sizes(row: Row) -> Iterator[str]:
     location, commit = row.location, row.commit
-    if commit.external and not commit.files:
-        return  # stored by the user's own function: nothing was noted to compare with
+    if row.stored_elsewhere:
+        return  # nothing was noted to compare with
     listed = retry.call(
         lambda: {entry.name: entry.size for entry in location.storage.files(location.path)}, patience_s=PATIENCE_S
     )
@@ -75,13 +75,12 @@ def _wrong_sizes(row: Row) -> Iterator[str]:
 def _wrong_content(row: Row, name: str, local: Path, progress: transfer.Progress) -> str:
     """A sum that differs is fetched once more: then it is the store's file, and not the way, that is damaged."""
     location, about = row.location, row.commit.files[name]
-    sums = {kind: value for kind, value in about.items() if kind.startswith("crc")}
     try:
         for _ in range(2):
             transfer.get_file(
                 location.storage, f"{location.path}/{name}", local, patience_s=PATIENCE_S, progress=progress
             )
-            if checksum.matches(local, sums) is not False:
+            if checksum.matches(local, about) is not False:
                 return ""
     except StorageNotFoundError:
         return f"{name} is missing"

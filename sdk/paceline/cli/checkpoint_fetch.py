@@ -26,9 +26,8 @@ def fetch(row: Row, directory: Path, progress: transfer.Progress) -> int:
         StorageError: The store failed, or a file is damaged.
         OSError: The disk.
     """
-    elsewhere = bool(row.commit.external and not row.commit.files)
     there = _there(directory)
-    foreign = sorted(there - set(row.commit.files)) if not elsewhere else []
+    foreign = [] if row.stored_elsewhere else sorted(there - set(row.commit.files))
     if foreign:
         shown = ", ".join(foreign[:_NAMES_SHOWN]) + (" ..." if len(foreign) > _NAMES_SHOWN else "")
         raise UsageError(
@@ -39,7 +38,7 @@ def fetch(row: Row, directory: Path, progress: transfer.Progress) -> int:
     _reading.download(
         row.location,
         directory,
-        commit=None if elsewhere else row.commit,
+        commit=None if row.stored_elsewhere else row.commit,
         skip=lambda name: name in right,
         progress=progress,
     )

@@ -35,6 +35,11 @@ class Row:
     damage: tuple[str, ...] | None = None
 
     @property
+    def stored_elsewhere(self) -> bool:
+        """By the user's own function alone: the commit knows nothing of the files."""
+        return bool(self.commit.external and not self.commit.files)
+
+    @property
     def size_bytes(self) -> int:
         """Of all its files, as the commit has it."""
         return sum(int(about.get("size", 0)) for about in self.commit.files.values())
@@ -109,13 +114,12 @@ def _marks(index: int, latest: int, winner: int | None) -> Iterator[str]:
 
 def _cells(row: Row, *, checked: bool) -> Iterator[str | Text]:
     commit = row.commit
-    stored_elsewhere = bool(commit.external and not commit.files)
     yield str(commit.index)
     yield Text(commit.directory)
     yield "" if commit.step is None else str(commit.step)
     yield f"{commit.time[:10]} {commit.time[11:19]}Z" if len(commit.time) >= 19 else commit.time
-    yield "elsewhere" if stored_elsewhere else size(row.size_bytes)
-    yield "" if stored_elsewhere else str(len(commit.files))
+    yield "elsewhere" if row.stored_elsewhere else size(row.size_bytes)
+    yield "" if row.stored_elsewhere else str(len(commit.files))
     if checked:
         damaged = bool(row.damage)
         yield Text("damaged" if damaged else "ok", style="bold red" if damaged else "green")

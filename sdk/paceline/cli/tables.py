@@ -10,6 +10,7 @@ from rich.text import Text
 
 from paceline.api import TrainJob
 from paceline.cli import text
+from paceline.storage import join
 
 # With --watch rows come one by one: these widths (of what most jobs need) keep them below each other.
 _WIDTHS = {"NAMESPACE": 12, "NAME": 16, "PHASE": 11, "WORKERS": 7, "STEP": 6, "CHECKPOINT": 10, "RESTARTS": 8, "AGE": 6}
@@ -67,7 +68,4 @@ def run_directory(job: TrainJob) -> str:
     if job.status.result and job.status.result.path:
         return job.status.result.path
     path = job.spec.storage.path
-    if path is None:
-        return ""
-    place, mark, query = path.partition("?")
-    return f"{place.rstrip('/')}/{job.experiment_name}{mark}{query}"
+    return "" if path is None else join(path, job.experiment_name)
