@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from benchmarks.apiclient import ApiClient
 from benchmarks.audit import WRITES, AuditLog, Request
 from e2e.cluster import Bed
+from e2e.operators import operator
 
 ROOT = Path(__file__).resolve().parent.parent
 BARE = "bare-script"
@@ -35,9 +30,8 @@ PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 MERGE = "application/merge-patch+json"
 SETTLE_S = 120
 # API server and benchmark share the cores with the operator: a lease of 15 s could be lost to the load alone.
-OPERATOR_CONFIG = {
+OPERATOR_CONFIG: dict[str, Any] = {
     "agentImage": "paceline/operator:dev",
-    "httpPort": 18080,
     "leaderElection": {"leaseDurationSeconds": 60},
 }
 # Of the scale measurement: 10,000 pods take a minute on two quiet cores to be created, and as long until they run.
@@ -177,26 +171,15 @@ class Bench:
 
     @contextmanager
     def _running_operator(self) -> Iterator[psutil.Process]:
-        with tempfile.TemporaryDirectory() as folder:
-            config = Path(folder) / "config.yaml"
-            config.write_text(yaml.safe_dump(OPERATOR_CONFIG))
-            log = Path(folder) / "operator.log"
-            with log.open("w") as sink:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "paceline_operator.main", "--config", str(config),
-                     "--kubeconfig", str(self._bed.kubeconfig)],
-                    env=os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'sdk'}", "POD_NAME": "bench",
-                                      "POD_NAMESPACE": "default"},
-                    stdout=sink, stderr=sink,
-                )  # fmt: skip
-            try:
-                _await_ready("http://127.0.0.1:18080/readyz", process, log)
-                yield psutil.Process(process.pid)
-                if process.poll() is not None:
-                    raise RuntimeError(f"the operator ended by itself:\n{log.read_text()[-3000:]}")
-            finally:
-                process.terminate()
-                process.wait(timeout=30)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            operator(self._bed.kubeconfig, Path(folder), "bench", **OPERATOR_CONFIG) as running,
+        ):
+            yield psutil.Process(running.process.pid)
+            if running.process.poll() is not None:
+                raise RuntimeError(f"the operator ended by itself:\n{running.log.read_text()[-3000:]}")
+            # As Kubernetes does: it posts its last events.
+            running.stop()
 
     async def _bare(self, jobs: int, workers: int, body: dict[str, Any]) -> None:
         async with ApiClient(self._bed.kubeconfig, BARE) as client:
@@ -334,14 +317,3 @@ def _ended(pod: dict[str, Any], phase: str, ended: dict[str, Any]) -> dict[str, 
         "state": {"terminated": ended},
     }  # fmt: skip
     return {"status": {"phase": phase, "containerStatuses": [status]}}
-
-
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):  # noqa: PERF203
-            time.sleep(0.2)
-    raise RuntimeError(f"the operator did not become ready:\n{log.read_text()[-3000:]}")

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from e2e.cluster import Bed
+from e2e.operators import OperatorProcess, operator
 from tests.support.crdserver import crd_server
-from tests.support.operators import OperatorProcess, operator
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
 
 __all__ = ["crd_server"]

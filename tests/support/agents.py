@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -16,16 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from e2e.cluster.stores import free_port
 from tests.support.timeouts import AGENT_RUN_S, LOCAL_S
 
 SDK = Path(__file__).resolve().parents[2] / "sdk"
-
-
-def free_port() -> int:
-    """A port on loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(what: Callable[[], Any], timeout_s: float = LOCAL_S) -> Any:

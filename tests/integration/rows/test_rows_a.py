@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agents import SDK, free_port
+from e2e.cluster.stores import free_port
+from tests.support.agents import SDK
 from tests.support.timeouts import AGENT_RUN_S
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")

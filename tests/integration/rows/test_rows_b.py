@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster.stores import free_port
 from paceline.train import Checkpoint, CheckpointConfig, Result, RunConfig
 from tests.integration.rows.conftest import Bucket
-from tests.support.agents import free_port
 from tests.support.faultproxy import FaultProxy
 from tests.support.tfevents import read_events
 from tests.support.training import epochs, training
