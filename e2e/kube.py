@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from e2e.cluster import KubectlError
+
 T = TypeVar("T")
 POLL_S = 0.25
-
-
-class KubectlError(RuntimeError):
-    """Kubectl refused; the message is its own."""
 
 
 class WaitTimeoutError(AssertionError):

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from e2e import jobs, stack
-from e2e.cluster import Bed, RefusedError, bed
+from e2e.cluster import Bed, KubectlError, RefusedError, bed, images
 from e2e.cluster.build import BuildError
 from e2e.cluster.images import TORCH_IMAGE
 from e2e.cluster.lifecycle import build_everything
+from e2e.helm import HelmError
 from e2e.jobs import SECRET, Object
-from e2e.kube import KubectlError, WaitTimeoutError
-from e2e.stack import SYSTEM_NAMESPACE, HelmError, Stack
+from e2e.kube import WaitTimeoutError
+from e2e.stack import SYSTEM_NAMESPACE, Stack
 
 NAMESPACE = "demo"
 JOB = "digits"
@@ -56,7 +57,7 @@ def main() -> int:
         if os.environ.get("KUBECONFIG"):
             return _train(_on_users_cluster(), started)
         # All at once: on a machine with nothing cached the images' bases are fetched while the programs are compiled.
-        build_everything()
+        build_everything(images.OWN)
         with bed(name="paceline", nodes=3, gpus_per_node=4, s3=True, keep=True) as local:
             return _train(_on_local_cluster(local), started)
     except (SetupError, RefusedError, BuildError, HelmError, KubectlError, WaitTimeoutError) as error:

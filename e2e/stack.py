@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.cluster import Bed
-from e2e.cluster.binaries import binary
 from e2e.cluster.images import operator_image, torch_image
+from e2e.helm import helm
 from e2e.kube import Kube
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,10 +20,6 @@ CHART = ROOT / "charts" / "paceline"
 SYSTEM_NAMESPACE = "paceline-system"
 # Every pod that Paceline makes must pass the strictest of Kubernetes' own standards.
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
-
-
-class HelmError(RuntimeError):
-    """Helm refused; the message is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +43,7 @@ class Stack:
         Raises:
             HelmError: It exited with another code than 0.
         """
-        done = subprocess.run(
-            [str(binary("helm")), *args], env=self.kube.env, text=True, capture_output=True, check=False
-        )
-        if done.returncode != 0:
-            raise HelmError(f"helm {args[0]}: {done.stderr.strip()}")
-        return done.stdout
+        return helm(*args, kubeconfig=self.kube.kubeconfig)
 
     def paceline(self, *args: str, check: bool = True, echo: bool = False) -> subprocess.CompletedProcess[str]:
         """Run the CLI as a user does; `echo` lets it write to this terminal."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster import KubectlError
 from e2e.jobs import SECRET, Object, Workspace, digits
-from e2e.kube import KubectlError, wait_for
+from e2e.kube import wait_for
 
 pytestmark = pytest.mark.cluster
 # Image pulls and mounts are tried a few times by the kubelet before it says why.
@@ -50,10 +51,7 @@ def test_a_wrong_s3_key_is_told_within_seconds_and_is_no_endless_restart(space: 
         timeout_s=90, seen=lambda: space.tell("digits"),
     )  # fmt: skip
     assert "canary-wrong-key" not in space_text
-    status = wait_for(
-        "the job to fail", lambda: space.status("digits") if space.status("digits").get("phase") == "Failed" else None,
-        timeout_s=RUN_S, seen=lambda: space.tell("digits"),
-    )  # fmt: skip
+    status = space.wait_phase("digits", "Failed", timeout_s=RUN_S)
     assert status["restarts"] <= 3
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from e2e.cluster import build, lifecycle, network, processes, state
+from e2e.cluster import build, images, lifecycle, network, processes, state
 from e2e.cluster.bed import Bed, KubectlError
 from e2e.cluster.preflight import RefusedError
 from e2e.cluster.slots import NoFreeSlotError
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    lifecycle.build_everything(images=options.images)
+    lifecycle.build_everything(images.ALL if options.images else ())
     return 0
 
 

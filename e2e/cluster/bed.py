@@ -13,7 +13,6 @@ import yaml
 
 from e2e.cluster import build, gcs, hdfs, imagestore, paths
 from e2e.cluster.api import Api
-from e2e.cluster.components import HELM
 from e2e.cluster.controlplane import NODE_GRACE_S, ControlPlane
 from e2e.cluster.gcs import GcsServer
 from e2e.cluster.hdfs import HdfsServer
@@ -103,12 +102,12 @@ class Bed:
     def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
         """Run kubectl as administrator; returns its stdout (with `check=False` stdout and stderr)."""
         command = [build.kubectl(), f"--kubeconfig={self.kubeconfig}", *args]
-        return _run(command, input=input, check=check)
-
-    def helm(self, *args: str, check: bool = True) -> str:
-        """Run helm as administrator. It is built at the first use."""
-        build.ensure(HELM)
-        return _run([build.program(HELM), f"--kubeconfig={self.kubeconfig}", *args], check=check)
+        done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)
+        if not check:
+            return done.stdout + done.stderr
+        if done.returncode:
+            raise KubectlError(f"`kubectl {' '.join(args)}`: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
 
     def process(self, name: str) -> BedProcess:
         """One process of the bed, for fault tests: `.kill()`, `.restart()`, `.pause()`, `.resume()`, `.pid`, `.log`.
@@ -266,13 +265,3 @@ class Bed:
             thread.join()
         if errors:
             raise errors[0]
-
-
-def _run(command: list[str], *, input: str | None = None, check: bool = True) -> str:
-    done = subprocess.run(command, input=input, capture_output=True, text=True, check=False)
-    if not check:
-        return done.stdout + done.stderr
-    if done.returncode:
-        shown = " ".join(part for part in command[1:] if not part.startswith("--kubeconfig"))
-        raise KubectlError(f"`{Path(command[0]).name} {shown}`: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout

@@ -37,6 +37,11 @@ def bundled_image() -> Path:
     return build_image(SOURCE / "bundled.Dockerfile", REPOSITORY, BUNDLED_IMAGE, {})
 
 
+# What Paceline runs with, and that with what only tests need.
+OWN = (operator_image, torch_image)
+ALL = (*OWN, bundled_image)
+
+
 def torch_base() -> None:
     """Have the largest base ready: it comes from the network alone, so it can be made beside other work."""
     bases.ensure(bases.TORCH)

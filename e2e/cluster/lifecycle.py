@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from e2e.cluster import (
     build,
@@ -23,9 +24,9 @@ from e2e.cluster import (
     slots,
     state,
 )
-from e2e.cluster import images as image_builder
 from e2e.cluster.bed import Bed
 from e2e.cluster.components import Component
+from e2e.cluster.images import torch_base, torch_image
 from e2e.cluster.progress import Progress
 from e2e.cluster.state import Options, State
 
@@ -103,8 +104,8 @@ def down(name: str) -> None:
         cleanup.clean(name)
 
 
-def build_everything(*, images: bool = True) -> None:
-    """Build every program, and unpack the images of this repository, so that a later `up` has nothing to wait for."""
+def build_everything(images: Sequence[Callable[[], Path]]) -> None:
+    """Build every program and these images, and unpack the images, so that a later `up` has nothing to wait for."""
     missing = [component for component in components.ALL if not build.is_built(component)]
     preflight.check(needs_build=bool(missing))
     without_hdfs = hadoop.missing()
@@ -113,21 +114,21 @@ def build_everything(*, images: bool = True) -> None:
     packages = preflight.BASE_PACKAGES | preflight.NODE_PACKAGES | preflight.IMAGE_PACKAGES
     with progress.shown():
         preflight.install_packages(packages, progress)
-        with _beside(lambda: _downloads(fetch, images, progress)):
+        with _beside(lambda: _downloads(fetch, torch_image in images, progress)):
             build.ensure_all(missing, progress)
     if without_hdfs:
         print(f"no HDFS: {without_hdfs}", file=sys.stderr)
-    for archive in (image_builder.operator_image, image_builder.torch_image) if images else ():
-        imagestore.unpacked(archive())
+    for image in images:
+        imagestore.unpacked(image())
     if gone := prune.images():
         print(f"image cache: {gone} old versions deleted", file=sys.stderr)
 
 
-def _downloads(fetch: bool, images: bool, progress: Progress) -> None:
+def _downloads(fetch: bool, torch: bool, progress: Progress) -> None:
     if fetch:
         hadoop.ensure(progress)
-    if images:
-        image_builder.torch_base()
+    if torch:
+        torch_base()
 
 
 def running(name: str) -> Bed | None:

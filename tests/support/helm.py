@@ -1,18 +1,15 @@
-"""Helm for tests: the pinned binary of the test bed, and what the chart renders to, parsed."""
+"""Helm for tests, and what the chart renders to, parsed."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from e2e.cluster.binaries import binary
+from e2e import helm as e2e_helm
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "paceline"
@@ -24,23 +21,9 @@ HELM_S = 120.0
 Manifest = dict[str, Any]
 
 
-class HelmError(RuntimeError):
-    """Helm refused; the message is its own."""
-
-
 def helm(*args: str | Path, kubeconfig: Path | None = None, stdin: str | None = None) -> str:
-    """Run helm and return what it printed.
-
-    Raises:
-        HelmError: It exited with another code than 0.
-    """
-    env = os.environ | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})
-    done = subprocess.run(
-        [_helm(), *map(str, args)], env=env, input=stdin, text=True, capture_output=True, check=False, timeout=HELM_S
-    )
-    if done.returncode != 0:
-        raise HelmError(f"helm {args[0]}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
+    """`e2e.helm.helm`, bounded."""
+    return e2e_helm.helm(*args, kubeconfig=kubeconfig, stdin=stdin, timeout_s=HELM_S)
 
 
 def render_text(values: Mapping[str, Any] | None = None, *extra: str, chart: Path = CHART) -> str:
@@ -65,8 +48,3 @@ def the(manifests: Sequence[Manifest], kind: str) -> Manifest:
     found = of_kind(manifests, kind)
     assert len(found) == 1, f"{len(found)} of kind {kind}: {[item['metadata']['name'] for item in found]}"
     return found[0]
-
-
-@lru_cache(maxsize=1)
-def _helm() -> str:
-    return str(binary("helm"))

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from charts import manifests
+from e2e.helm import HelmError
 from paceline_operator import settings
 from paceline_operator.metrics import Metrics
-from tests.support.helm import CHART, NAMESPACE, HelmError, Manifest, helm, of_kind, render, render_text, the
+from tests.support.helm import CHART, NAMESPACE, Manifest, helm, of_kind, render, render_text, the
 
 EVERYTHING: dict[str, Any] = {
     "replicas": 2,
