@@ -232,6 +232,9 @@ class Node:
                 self._marker_read = True
             except AgentError as e:
                 self._fail(e)
+        if settled := self._pending.settled_by(orders):
+            # In a thread: ours is the last link, and the kernel takes a second for some GB.
+            await asyncio.to_thread(staging.remove, settled)
         if self._pending.take_note(orders):
             self.artifacts.checkpoint_settled()
         for upload in orders.uploads:

@@ -90,15 +90,19 @@ class Pending:
         """Rounds whose outcome is asked for."""
         return tuple(sorted(n for n in self._asked if n not in self._outcomes))
 
+    def settled_by(self, orders: Orders) -> list[Staged]:
+        """What the lead's answer settles: to be removed before `take_note`, which tells of the space."""
+        return [staged for (n, _), staged in self._staged.items() if n <= orders.settled]
+
     def take_note(self, orders: Orders) -> list[int]:
-        """Follow the lead's answer; the rounds that are settled by it come back, and their files are gone."""
+        """Follow the lead's answer; the rounds that are settled by it come back."""
         self._reached = orders.reached
         for round_, outcome in orders.outcomes.items():
             if round_ in self._asked:
                 self._outcomes[round_] = outcome
         gone = [key for key in self._staged if key[0] <= orders.settled]
         for key in gone:
-            self._staged.pop(key).remove()
+            del self._staged[key]
         self._removed += len(gone)
         if orders.stop is not None and not self._failed:
             self._failed = orders.stop.sentence

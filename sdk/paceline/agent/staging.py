@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,12 @@ def take(staging: Path, directory: str, *, name: str = "") -> Staged:
                 raise ValueError(problem)
             files[relative] = _mark(file)
     return Staged(path, files, name)
+
+
+def remove(given: Iterable[Staged]) -> None:
+    """Delete the links of all of these; blocks, never raises."""
+    for staged in given:
+        staged.remove()
 
 
 def _mark(file: Path) -> tuple[int, int]:
