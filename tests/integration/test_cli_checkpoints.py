@@ -118,6 +118,33 @@ def test_damage_is_found_by_size_by_name_and_by_content(run: Run, paceline: Pace
     assert damage[2] == []
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"step": 1}'])
+def test_a_damaged_commit_does_not_hide_the_others(run: Run, paceline: Paceline, tmp_path: Path, content: str) -> None:
+    run.put("checkpoint_000001/.paceline.json", content)
+    ran = paceline(run.uri)
+    assert ran.code == 1
+    assert [line.split()[:2] for line in ran.out.splitlines()[1:]] == [
+        ["0", "checkpoint_000000"],
+        ["2", "checkpoint_000002"],
+        ["checkpoint_000001", "damaged"],
+    ]
+    assert "checkpoint_000001/.paceline.json" in ran.err.replace(f"?{run.uri.partition('?')[2]}", "")
+    assert "is not a commit" in ran.err
+    assert "1 of 3 checkpoints are damaged" in ran.err
+    assert "no checkpoints: checkpoint_000003 (" in ran.err
+    assert "the newest whole one is checkpoint_000002" in paceline(run.uri, "--verify").err
+    told = json.loads(paceline(run.uri, "-o", "json").out)
+    assert [found["index"] for found in told["checkpoints"]] == [0, 2]
+    assert [found["name"] for found in told["damaged"]] == ["checkpoint_000001"]
+    assert paceline(run.uri, "--checkpoint", "0").code == 0
+    for which in ("1", "checkpoint_000001"):
+        refused = paceline(run.uri, "--download", str(tmp_path / "d"), "--checkpoint", which)
+        assert refused.code == 1
+        assert "is not a commit" in refused.err
+    assert not (tmp_path / "d").exists()
+    assert "checkpoint_000002" in paceline(run.uri, "--download", str(tmp_path / "d")).out
+
+
 def test_metadata_that_was_changed_later_is_no_damage(run: Run, paceline: Paceline, tmp_path: Path) -> None:
     run.checkpoint(4, {"m": b"4", ".metadata.json": b"{}"}).put("checkpoint_000004/.metadata.json", '{"a": 1}')
     assert paceline(run.uri, "--verify=full").code == 0
@@ -228,6 +255,24 @@ def test_a_directory_that_only_has_the_name_of_the_pods_is_not_taken_for_it(
     assert ran.code == 3
     assert "PersistentVolumeClaim 'shared'" in ran.err
     assert "latest 7 (step 168)" in ran.err
+
+
+def test_a_directory_of_the_users_own_that_only_looks_like_a_run_is_not_taken_for_it(
+    s3_server: S3Server, paceline: Paceline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment.items():
+        if "ENDPOINT" not in name:
+            monkeypatch.setenv(name, value)
+    own = f"{s3_server.make_bucket('cli')}/own/digits/checkpoint_000007?endpoint_override={s3_server.endpoint}"
+    Run(own).put("model", b"weights")
+    body = job_body(checkpoint={**CHECKPOINT, "path": own})
+    del body["spec"]["storage"]
+    with serving(KubeApi()) as api:
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path)))
+        api.put(body)
+        ran = paceline("digits")
+    assert ran.code == 3
+    assert "does not tell where the operator's default storage is" in " ".join(ran.err.split())
 
 
 def test_the_bar_shows_how_far_it_is() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from paceline import _contract as c
 from paceline._metrics import numbers_again
 from paceline.agent.commits import Commit
 from paceline.cli import text
@@ -74,23 +76,32 @@ def choose(found: Sequence[Row], which: str, score: Retention | None) -> Row:
     raise NotFoundError(f"there is no checkpoint {which!r}; committed are: {there}")
 
 
-def table(shown: Sequence[Row]) -> Table:
-    """A row for each checkpoint; with a column for what a check has found, when there was one."""
+def table(shown: Sequence[Row], damaged: Mapping[str, str] = MappingProxyType({})) -> Table:
+    """A row for each checkpoint; with a column for what a check has found, when there was one.
+
+    Args:
+        damaged: Directories whose commit cannot be understood, with what is wrong: the last rows.
+    """
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    checked = any(row.damage is not None for row in shown)
+    checked = bool(damaged) or any(row.damage is not None for row in shown)
     columns = ["INDEX", "NAME", "STEP", "TIME", "SIZE", "FILES", *(["CHECK"] if checked else []), "METRICS", ""]
     for column in columns:
         made.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=True)
     for row in shown:
         made.add_row(*_cells(row, checked=checked))
+    for name in damaged:
+        made.add_row(
+            "", Text(name), "", "", "", "", Text("damaged", style="bold red"), Text(f"{c.COMMIT_FILE} is no commit")
+        )
     return made
 
 
-def told(run: Location, shown: Sequence[Row], uncommitted: Sequence[str]) -> dict[str, Any]:
+def told(run: Location, shown: Sequence[Row], damaged: Mapping[str, str], uncommitted: Sequence[str]) -> dict[str, Any]:
     """The same for programs."""
     return {
         "run": run.uri,
         "checkpoints": [_told(row) for row in shown],
+        "damaged": [{"name": name, "damage": [said]} for name, said in damaged.items()],
         "uncommitted": list(uncommitted),
     }
 
@@ -121,10 +132,15 @@ def _cells(row: Row, *, checked: bool) -> Iterator[str | Text]:
     yield "elsewhere" if row.stored_elsewhere else size(row.size_bytes)
     yield "" if row.stored_elsewhere else str(len(commit.files))
     if checked:
-        damaged = bool(row.damage)
-        yield Text("damaged" if damaged else "ok", style="bold red" if damaged else "green")
+        yield _verdict(row)
     yield Text(text.metrics(commit.metrics, limit=4))
     yield Text(", ".join(row.marks), style="bold")
+
+
+def _verdict(row: Row) -> Text:
+    if row.damage is None:
+        return Text("")
+    return Text("damaged", style="bold red") if row.damage else Text("ok", style="green")
 
 
 def _told(row: Row) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from paceline.api import TrainJob
+from paceline.api import CheckpointStatus, TrainJob
 from paceline.cli import text
 from paceline.cli.errors import NotFoundError, UsageError
 from paceline.cli.tables import run_directory
@@ -21,11 +21,13 @@ class Place:
     Attributes:
         score: By what the best checkpoint is known; None: by nothing.
         job: Its TrainJob, where it was named by that.
+        is_guess: Only the path of a checkpoint tells of it: the job's own function may have stored that anywhere.
     """
 
     location: Location
     score: Retention | None = None
     job: TrainJob | None = None
+    is_guess: bool = False
 
 
 def is_uri(given: str) -> bool:
@@ -50,22 +52,17 @@ def of_job(job: TrainJob) -> Place:
     """Where a job's status, or its spec, says that its files are.
 
     Raises:
-        NotFoundError: It has no storage, or one that this machine cannot see.
+        NotFoundError: It has no storage, one that nothing here tells, or one that this machine cannot see.
     """
-    where = run_directory(job) or _above(job)
-    if not where:
-        raise NotFoundError(
-            f"TrainJob {job.name!r} names no spec.storage.path and has no checkpoint yet: the operator's default"
-            " storage, where it has one, shows in the job's status with the first checkpoint"
-        )
-    location = _location(where)
+    known = run_directory(job)
+    location = _location(known or _above(job))
     if location.is_local and not Path(location.path).is_dir():
         raise NotFoundError(unseen(job, location.path))
     config = job.spec.checkpoints
     score = None
     if config is not None and config.score_attribute:
         score = Retention(score_attribute=config.score_attribute, score_order=config.score_order or "max")
-    return Place(location, score, job)
+    return Place(location, score, job, is_guess=not known)
 
 
 def _location(uri: str) -> Location:
@@ -76,11 +73,32 @@ def _location(uri: str) -> Location:
 
 
 def _above(job: TrainJob) -> str:
-    """The directory of the newest checkpoint: tells where the operator's default storage is."""
+    """The directory of a checkpoint, where it can be the run's: tells where the operator's default storage is.
+
+    Raises:
+        NotFoundError: There is none.
+    """
     if job.status.checkpoint is None:
-        return ""
-    place, mark, query = job.status.checkpoint.path.partition("?")
-    return place.rstrip("/").rpartition("/")[0] + mark + query
+        raise NotFoundError(
+            f"TrainJob {job.name!r} names no spec.storage.path and has no checkpoint yet: the operator's default"
+            " storage, where it has one, shows in the job's status with the first checkpoint"
+        )
+    for checkpoint in (job.status.checkpoint, job.status.best_checkpoint):
+        place, mark, query = checkpoint.path.partition("?") if checkpoint else ("", "", "")
+        above = place.rstrip("/").rpartition("/")[0]
+        if above.rpartition("/")[2] == job.experiment_name:
+            return above + mark + query
+    raise NotFoundError(untold(job, job.status.checkpoint))
+
+
+def untold(job: TrainJob, latest: CheckpointStatus) -> str:
+    """What to say where the status knows only of a checkpoint that lies elsewhere than the run."""
+    return (
+        f"TrainJob {job.name!r} names no spec.storage.path, and its status does not tell where the operator's default"
+        f" storage is: its latest checkpoint, {latest.path}, is stored elsewhere (by its checkpoint_upload_fn). Give"
+        f" the run's directory instead of the job's name: paceline checkpoints <path>/{job.experiment_name}, where"
+        " <path> is defaultStorage.path of the operator's configuration, and PACELINE_STORAGE_PATH in the job's pods"
+    )
 
 
 def unseen(job: TrainJob, path: str) -> str:

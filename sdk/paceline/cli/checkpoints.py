@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from paceline import _contract as c
-from paceline.agent.commits import Commit, read_commit
+from paceline.agent.commits import Commit, directory_name, read_commit
 from paceline.cli import checkpoint_check, checkpoint_fetch, checkpoint_list, checkpoint_place
 from paceline.cli.checkpoint_list import LATEST, Row
 from paceline.cli.checkpoint_place import Place
@@ -78,16 +78,21 @@ def checkpoints_command(
     by = Retention(score_attribute=score, score_order=_order(order)) if score else place.score
     out, err = console(), console(stderr=True)
     with _told(place, err, resumable=download is not None):
-        shown = checkpoint_list.rows(_committed(place), by)
+        found, damaged = _committed(place)
+        for name, said in damaged.items():
+            if which and (name == which or (which.isdigit() and name == directory_name(int(which)))):
+                raise DamagedError(said)
+            say(err, said, "red")
+        shown = checkpoint_list.rows(found, by)
         if download is not None:
             _download(err, checkpoint_list.choose(shown, which or LATEST, by), download)
             return
         if which is not None:
-            shown = [checkpoint_list.choose(shown, which, by)]
+            shown, damaged = [checkpoint_list.choose(shown, which, by)], {}
         if verify is not None:
             shown = _verified(err, shown, verify)
-        _list(out, err, place, shown, output, whole=which is None)
-    _judge(err, shown, verify)
+        _list(out, err, place, shown, output, damaged, whole=which is None)
+    _judge(err, shown, damaged, verify)
 
 
 def bare_verify(args: list[str]) -> list[str]:
@@ -101,21 +106,23 @@ def _order(order: ScoreOrder | None) -> Order:
     return "min" if order is ScoreOrder.MIN else "max"
 
 
-def _committed(place: Place) -> list[tuple[Location, Commit]]:
-    """Of a run's directory all, of a checkpoint's itself."""
+def _committed(place: Place) -> tuple[list[tuple[Location, Commit]], dict[str, str]]:
+    """Of a run's directory all, of a checkpoint's itself; and the directories whose commit is damaged, with how."""
     location = place.location
-    found = _run_directory.checkpoints(location, patience_s=PATIENCE_S)
-    if found:
-        return found
+    found, damaged = _run_directory.legible_checkpoints(location, patience_s=PATIENCE_S)
+    if found or damaged:
+        return found, damaged
     if own := read_commit(location.storage, location.path):
-        return [(location, own)]
+        return [(location, own)], {}
     if place.job and place.job.status.checkpoint and location.is_local:
         # This machine has a directory of that name, and it is not the pods'.
         raise NotFoundError(checkpoint_place.unseen(place.job, location.path))
+    if place.job and place.job.status.checkpoint and place.is_guess:
+        raise NotFoundError(checkpoint_place.untold(place.job, place.job.status.checkpoint))
     # A job that has just begun has not written anything yet.
     if place.job is None and not _run_directory.exists(location):
         raise NotFoundError(_run_directory.no_run(location))
-    return []
+    return [], {}
 
 
 def _download(err: Console, row: Row, directory: Path) -> None:
@@ -135,15 +142,18 @@ def _verified(err: Console, shown: Sequence[Row], verify: Verify) -> list[Row]:
         return checkpoint_check.contents(shown, progress)
 
 
-def _list(out: Console, err: Console, place: Place, shown: Sequence[Row], output: Form, *, whole: bool) -> None:
-    pending = _uncommitted(place, shown) if whole else []
+def _list(
+    out: Console, err: Console, place: Place, shown: Sequence[Row], output: Form, damaged: Mapping[str, str], *,
+    whole: bool,
+) -> None:  # fmt: skip
+    pending = _uncommitted(place, shown, damaged) if whole else []
     if output is Form.JSON:
-        print(json.dumps(checkpoint_list.told(place.location, shown, pending), indent=2))
+        print(json.dumps(checkpoint_list.told(place.location, shown, damaged, pending), indent=2))
         return
-    if shown:
+    if shown or damaged:
         # Long rows go over the edge of the terminal: a name that is cut serves nobody.
         out.width = PIPE_WIDTH
-        out.print(checkpoint_list.table(shown), crop=False)
+        out.print(checkpoint_list.table(shown, damaged), crop=False)
     else:
         say(err, f"no committed checkpoints in {place.location.uri}")
     if pending:
@@ -151,24 +161,27 @@ def _list(out: Console, err: Console, place: Place, shown: Sequence[Row], output
                  " by the next attempt)", "dim")  # fmt: skip
 
 
-def _uncommitted(place: Place, shown: Sequence[Row]) -> list[str]:
-    known = {row.commit.directory for row in shown}
+def _uncommitted(place: Place, shown: Sequence[Row], damaged: Mapping[str, str]) -> list[str]:
+    known = {row.commit.directory for row in shown} | damaged.keys()
     names = place.location.storage.directories(place.location.path)
     return [name for name in names if name.startswith(c.CHECKPOINT_PREFIX) and name not in known]
 
 
-def _judge(err: Console, shown: Sequence[Row], verify: Verify | None) -> None:
+def _judge(err: Console, shown: Sequence[Row], illegible: Mapping[str, str], verify: Verify | None) -> None:
     """Say what is damaged, and end with a code that a script sees."""
-    if verify is None:
-        return
     damaged = [row for row in shown if row.damage]
     for row in damaged:
         for said in row.damage or ():
             say(err, f"{row.commit.directory}: {said}", "red")
-    if damaged:
+    if damaged or illegible:
         whole = [row for row in shown if not row.damage]
         newest = f"the newest whole one is {whole[-1].commit.directory}" if whole else "none is whole"
-        raise DamagedError(f"{len(damaged)} of {len(shown)} checkpoints are damaged; {newest}")
+        told = f"; {newest}" if verify else ""  # without a check nobody knows
+        raise DamagedError(
+            f"{len(damaged) + len(illegible)} of {len(shown) + len(illegible)} checkpoints are damaged{told}"
+        )
+    if verify is None:
+        return
     looked = "sizes and checksums" if verify is Verify.FULL else "names and sizes"
     say(err, f"{len(shown)} checkpoints are whole ({looked})", "green")
 

@@ -56,6 +56,20 @@ def test_the_default_storage_of_the_operator_shows_in_the_status() -> None:
         checkpoint_place.of_job(job_on(None))
 
 
+@pytest.mark.parametrize("elsewhere", ["s3://mine/models/final", "s3://mine/checkpoint_000008", "/data/final"])
+def test_a_checkpoint_that_the_user_stored_elsewhere_tells_no_run(elsewhere: str) -> None:
+    latest = {**CHECKPOINT, "index": 8, "path": elsewhere}
+    with pytest.raises(NotFoundError) as told:
+        checkpoint_place.of_job(job_on(None, checkpoint=latest))
+    for part in (elsewhere, "paceline checkpoints <path>/digits", "defaultStorage.path", "PACELINE_STORAGE_PATH"):
+        assert part in str(told.value)
+    best = {**CHECKPOINT, "path": "s3://default/runs/digits/checkpoint_000007?region=eu"}
+    place = checkpoint_place.of_job(job_on(None, checkpoint=latest, bestCheckpoint=best))
+    assert (place.location.uri, place.is_guess) == ("s3://default/runs/digits?region=eu", True)
+    done = job_on(None, checkpoint=latest, result={"path": "s3://default/runs/digits"})
+    assert checkpoint_place.of_job(done).is_guess is False
+
+
 def test_a_volume_that_this_machine_does_not_see_is_told_with_what_the_status_knows() -> None:
     storage = {"path": "/mnt/shared/runs", "volume": {"claimName": "shared", "mountPath": "/mnt/shared"}}
     best = {**CHECKPOINT, "index": 5, "step": 100}
