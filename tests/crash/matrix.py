@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.crash.pool import Pool
-from tests.support.crash_agent import WRITES
 from tests.support.crash_case import Case
 from tests.support.crash_points import Shot
+from tests.support.crash_watch import WRITES
 
 _FULL = bool(os.environ.get("CRASH_FULL"))
 _RECORDINGS = 3

@@ -13,7 +13,7 @@ import pytest
 
 from tests.crash.conftest import note
 from tests.crash.pool import Pool
-from tests.support import crash_agent
+from tests.support import crash_agent, crash_watch
 from tests.support.crash_case import Case
 
 # Which states a beat tells is a matter of timing, and elsewhere a busy machine may take another order of steps.
@@ -69,7 +69,7 @@ def test_the_matrix_has_every_victim_at_every_kind_of_step(matrix: dict[str, lis
 def test_every_operation_of_a_store_is_a_step() -> None:
     from paceline.storage import Storage
 
-    known = {*crash_agent.READS, *crash_agent.WRITES, *crash_agent.NO_REQUESTS}
+    known = {*crash_watch.READS, *crash_watch.WRITES, *crash_watch.NO_REQUESTS}
     assert {name for name in vars(Storage) if not name.startswith("_")} - {"scheme", "exclusive"} == known
 
 
