@@ -9,13 +9,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_making = threading.Lock()
+# Reentrant: a value may be made of another one.
+_making = threading.RLock()
 
 
 def _renew_lock() -> None:
     # Held by a thread of the parent at the fork, it would never be released in the child.
     global _making
-    _making = threading.Lock()
+    # Reentrant: a value may be made of another one.
+_making = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

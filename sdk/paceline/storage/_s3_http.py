@@ -18,6 +18,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from paceline.storage._errors import StorageError
+from paceline.storage.checksum import Kind
 
 CONNECT_TIMEOUT_S = 10.0
 # Of silence, not of the whole request.
@@ -36,6 +37,32 @@ class Slice:
     file: BinaryIO  # unbuffered; its position is not used
     offset: int
     length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A slice of a file and the sum of it."""
+
+    slice: Slice
+    sum: int
+
+
+def summed(file: BinaryIO, offset: int, length: int, *, of: int, kind: Kind) -> Body:
+    """Read a slice for its sum; the page cache has it when it is sent.
+
+    Args:
+        of: Bytes that the whole file must have.
+    Raises:
+        StorageError: It has another size by now.
+    """
+    part = Slice(file, offset, length)
+    value, found = 0, 0
+    for data in chunks(part):
+        value = kind.extend(data, value)
+        found += len(data)
+    if found != length or os.fstat(file.fileno()).st_size != of:
+        raise StorageError(f"{file.name} changed its size while it was being stored")
+    return Body(part, value)
 
 
 def chunks(part: Slice) -> Iterator[bytes]:
@@ -58,6 +85,7 @@ class Address:
     port: int | None
     proxy: str = field(default="", repr=False)  # URL; may carry user:password
     ca_bundle: str = ""  # file with the certificates to trust; empty: the system's
+    trust: str = ""  # what to do about a certificate that is not trusted
 
     @property
     def host_header(self) -> str:
@@ -112,10 +140,7 @@ class Connections:
                 if used_before and isinstance(e, ConnectionError) and not isinstance(e, _BrokenBodyError):
                     continue
                 if isinstance(e, ssl.SSLCertVerificationError):
-                    raise StorageError(
-                        f"the certificate of {self._address.host_header} is not trusted: {e.verify_message};"
-                        " set AWS_CA_BUNDLE to a file with the authority's certificate"
-                    ) from e
+                    raise _distrusted(self._address, e) from e
                 raise NoAnswerError(_words(e)) from e
             except BaseException:
                 connection.close()
@@ -152,11 +177,14 @@ class Connections:
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as e:
             raise broken or e from None
-        if sink is None or not 200 <= response.status < 300:
-            answer = Answer(response.status, response.headers, response.read())
-        else:
-            _pour(response, sink)
-            answer = Answer(response.status, response.headers)
+        try:
+            if sink is None or not 200 <= response.status < 300:
+                answer = Answer(response.status, response.headers, response.read())
+            else:
+                _pour(response, sink)
+                answer = Answer(response.status, response.headers)
+        except ConnectionError as e:
+            raise _BrokenBodyError(_words(e)) from e
         if broken is not None or response.will_close:
             connection.close()
         return answer
@@ -199,10 +227,7 @@ class Connections:
                 connection = http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
             connection.connect()
         except ssl.SSLCertVerificationError as e:
-            raise StorageError(
-                f"the certificate of {address.host_header} is not trusted: {e.verify_message};"
-                " set AWS_CA_BUNDLE to a file with the authority's certificate"
-            ) from e
+            raise _distrusted(address, e) from e
         except (OSError, http.client.HTTPException) as e:
             raise NoAnswerError(f"cannot connect to {address.host_header}: {_words(e)}") from e
         connection.sock.settimeout(READ_TIMEOUT_S)
@@ -212,6 +237,11 @@ class Connections:
 
 class _BrokenBodyError(ConnectionError):
     """An answer ended in its middle: some of it has been used, so nothing may be repeated here."""
+
+
+def _distrusted(address: Address, error: ssl.SSLCertVerificationError) -> StorageError:
+    way_out = f"; {address.trust}" if address.trust else ""
+    return StorageError(f"the certificate of {address.host_header} is not trusted: {error.verify_message}{way_out}")
 
 
 def _send(connection: http.client.HTTPConnection, body: Slice) -> None:

@@ -18,20 +18,12 @@ from xml.etree import ElementTree
 
 from paceline.storage import _s3_errors, checksum
 from paceline.storage._errors import StorageError, StorageNotFoundError
-from paceline.storage._s3_http import Answer, Connections, NoAnswerError, Sink, Slice, chunks
+from paceline.storage._s3_http import Answer, Body, Connections, NoAnswerError, Sink, Slice, chunks
 from paceline.storage._s3_place import Place
 from paceline.storage._s3_sign import EMPTY_SHA256, UNSIGNED, Credentials, Signer, encode_path, encode_query
 
 # Less than the 15 minutes that stores allow: a larger difference is worth a correction.
 _SKEW_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A slice of a file and the sum of it."""
-
-    slice: Slice
-    sum: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def find(client: S3Client, bucket: str) -> Place:
         port=where.port,
         proxy=_proxy(client, request.url),
         ca_bundle=_ca_bundle(client) if where.scheme == "https" else "",
+        trust="set AWS_CA_BUNDLE to a file with the authority's certificate",
     )
     return Place(address, prefix, scope[1], scope[2])
 

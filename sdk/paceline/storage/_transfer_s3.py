@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -13,8 +12,8 @@ from typing import Any, BinaryIO
 from paceline.storage import checksum
 from paceline.storage._errors import StorageError
 from paceline.storage._s3_errors import NoSuchUploadError
-from paceline.storage._s3_http import Slice, chunks
-from paceline.storage._s3_objects import Body, Multipart, Objects, Part
+from paceline.storage._s3_http import Body, summed
+from paceline.storage._s3_objects import Multipart, Objects, Part
 from paceline.storage._transfer_workers import Rules, quietly
 
 _MIB = 1024 * 1024
@@ -104,14 +103,7 @@ class S3Upload:
             return self._upload, self._file
 
     def _body(self, file: BinaryIO, offset: int, length: int) -> Body:
-        body = Slice(file, offset, length)
-        value, found = 0, 0
-        for data in chunks(body):
-            value = self._objects.kind.extend(data, value)
-            found += len(data)
-        if found != length or os.fstat(file.fileno()).st_size != self._size:
-            raise StorageError(f"{self._local} changed its size while it was being stored")
-        return Body(body, value)
+        return summed(file, offset, length, of=self._size, kind=self._objects.kind)
 
     def _finish(self, value: int, confirmed: bool) -> None:
         if not confirmed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,32 @@ def test_an_answer_that_breaks_off_is_a_failure_though_some_came(server: Server,
     with pytest.raises(NoAnswerError):
         Connections(server.address).request("GET", "/x", {"host": "h"}, sink=got.append)
     assert server.connections == 1
+
+
+def test_an_answer_that_is_reset_in_its_middle_is_not_asked_for_again_behind_the_sink(server: Server) -> None:
+    """A connection that was used before: what came of the answer lies in the sink already."""
+    some = bytes(1024 * 1024)
+    taken = threading.Event()
+
+    def reset(connection: socket.socket, head: bytes) -> bool:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (2 * len(some), some))
+        taken.wait(LOCAL_S)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+
+    server.scripts = [answer(OK), reset, answer(OK)]
+    connections = Connections(server.address)
+    connections.request("GET", "/x", {"host": "h"})
+    got: list[bytes] = []
+
+    def sink(data: bytes) -> None:
+        got.append(data)
+        taken.set()
+
+    with pytest.raises(NoAnswerError, match="reset"):
+        connections.request("GET", "/x", {"host": "h"}, sink=sink)
+    assert b"".join(got) == some
+    assert len(server.heads) == 2
 
 
 def test_the_words_of_a_store_that_refuses_early_are_read(server: Server, tmp_path: Path) -> None:
