@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from paceline.storage._errors import StorageError, WaysOut, missing_package
+from paceline.storage._gcs_objects import GcsObjects
 from paceline.storage._gcs_options import GcsOptions
 from paceline.storage._process import PerProcess
 from paceline.storage._tree import TreeStorage
@@ -40,7 +41,18 @@ class GcsStorage(TreeStorage):
 
     def __init__(self, options: GcsOptions | None = None, filesystem: Any = None) -> None:
         self.options = options or GcsOptions()
-        super().__init__(GcsTree(self.options, filesystem))
+        self._tree = GcsTree(self.options, filesystem)
+        super().__init__(self._tree)
+
+    def objects(self, path: str) -> GcsObjects | None:
+        """What moves the bytes of the object at `path`; None where the filesystem object that was given has settings
+        that gcsfs alone follows.
+
+        Raises:
+            StorageError: No credentials were found.
+        """
+        with self._told("reach", path):
+            return self._tree.objects
 
 
 class GcsTree:
@@ -56,6 +68,12 @@ class GcsTree:
         self.given = given
         self._made = PerProcess(lambda: _make(options) if given is None else _renew(given))
         self._large = PerProcess(lambda: threading.BoundedSemaphore(_LARGE_AT_ONCE))
+        self._objects = PerProcess(lambda: _objects(self.filesystem))
+
+    @property
+    def objects(self) -> GcsObjects | None:
+        """As `GcsStorage.objects`."""
+        return self._objects.get()
 
     @property
     def filesystem(self) -> Any:
@@ -205,6 +223,13 @@ def _make(options: GcsOptions) -> Any:
         use_listings_cache=False,
         skip_instance_cache=True,
     )
+
+
+def _objects(filesystem: Any) -> GcsObjects | None:
+    own = ("session_kwargs", "requester_pays", "_use_client_cert")
+    if any(getattr(filesystem, name, None) for name in own):
+        return None
+    return GcsObjects(filesystem.base.removesuffix("/storage/v1/"), filesystem.credentials.apply, _WAYS)
 
 
 def _renew(given: Any) -> Any:

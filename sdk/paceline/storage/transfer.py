@@ -10,8 +10,10 @@ from typing import Any
 
 from paceline.storage._base import RangeReader, Storage
 from paceline.storage._errors import StorageError, StorageNotFoundError
+from paceline.storage._gcs import GcsStorage
 from paceline.storage._local import LocalStorage
 from paceline.storage._s3 import S3Storage
+from paceline.storage._transfer_gcs import WHOLE_BYTES, GcsSource, GcsUpload
 from paceline.storage._transfer_local import LocalCopy
 from paceline.storage._transfer_plain import PlainDownload, PlainUpload
 from paceline.storage._transfer_progress import Progress
@@ -155,13 +157,15 @@ def download_directory(
 def _upload(storage: Storage, files: Mapping[str, tuple[Path, int]], rules: Rules) -> dict[str, About]:
     """Path in the store -> its size and sum; `files` gives the local file and its size."""
     rules.progress.expect(len(files), sum(size for _, size in files.values()))
-    tasks: dict[str, S3Upload | LocalCopy | PlainUpload] = {}
+    tasks: dict[str, S3Upload | GcsUpload | LocalCopy | PlainUpload] = {}
     for path, (local, size) in files.items():
         if isinstance(storage, S3Storage):
             objects, key = storage.objects(path)
             tasks[path] = S3Upload(objects, key, storage.uri(path), local, size, rules)
         elif isinstance(storage, LocalStorage):
             tasks[path] = LocalCopy(local, Path(path), size, {}, rules, durable=True)
+        elif isinstance(storage, GcsStorage) and size <= WHOLE_BYTES and (google := storage.objects(path)):
+            tasks[path] = GcsUpload(google, path, local, size, rules)
         else:
             tasks[path] = PlainUpload(storage, local, path, size, rules)
     run(list(tasks.values()), rules)
@@ -187,6 +191,8 @@ def _download(storage: Storage, files: Mapping[str, tuple[Path, int, Mapping[str
             tasks.append(RangeDownload(S3Source(objects, key, storage.uri(path)), target, size, expected, rules))
         elif isinstance(storage, LocalStorage):
             tasks.append(LocalCopy(Path(path), target, size, expected, rules, durable=False))
+        elif isinstance(storage, GcsStorage) and (google := storage.objects(path)):
+            tasks.append(RangeDownload(GcsSource(google, path, storage.uri(path)), target, size, expected, rules))
         elif isinstance(storage, RangeReader) and size > RANGE_BYTES:
             source = RangeReaderSource(storage, path, storage.uri(path))
             tasks.append(RangeDownload(source, target, size, expected, rules))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
@@ -34,12 +33,3 @@ def test_threads_that_come_at_once_get_the_same_one() -> None:
         thread.join(LOCAL_S)
     assert len(made) == 1
     assert got == made * 8
-
-
-def test_a_child_makes_its_own() -> None:
-    value = PerProcess(os.getpid)
-    assert value.get() == os.getpid()
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if value.get() == os.getpid() else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

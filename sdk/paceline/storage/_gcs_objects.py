@@ -1,0 +1,151 @@
+"""The two requests of Google's JSON API that move the bytes of objects: media upload and ranged download.
+
+Everything else stays with gcsfs (`_gcs.py`), whose single event loop copies every byte several times and asks for an
+object's metadata where the answer to the upload has told it (docs/design/0006).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit
+
+from paceline.storage import _tree_errors, checksum
+from paceline.storage._errors import StorageError, WaysOut
+from paceline.storage._s3_http import Address, Answer, Body, Connections, NoAnswerError, Sink, Slice
+
+Authorize = Callable[[dict[str, str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store says of an object; the sum is None where it tells none of ours."""
+
+    generation: str
+    sum: int | None
+
+
+class GcsObjects:
+    """Of one endpoint. Safe to use from several threads.
+
+    Args:
+        location: `https://storage.googleapis.com`, or another server's address.
+        authorize: Adds what proves who we are to the headers of a request.
+    """
+
+    def __init__(self, location: str, authorize: Authorize, ways: WaysOut) -> None:
+        where = urlsplit(location)
+        self._prefix = where.path.rstrip("/")
+        self._authorize = authorize
+        self._ways = ways
+        self._address = Address(
+            secure=where.scheme == "https",
+            host=where.hostname or "",
+            port=where.port,
+            trust="set SSL_CERT_FILE to a file with the authority's certificate",
+        )
+        self._connections = Connections(self._address)
+        self.kind = checksum.best()
+
+    def put(self, path: str, body: Body) -> None:
+        """Store an object in one request, and see that the store has what was sent.
+
+        Raises:
+            StorageError: It has something else, which is removed again.
+        """
+        query = {"uploadType": "media", "name": path.partition("/")[2]}
+        answer = self._ask("upload", "POST", f"/upload{_bucket(path)}/o", path, query, body.slice)
+        told = _json(answer)
+        value = _decoded(str(told.get("crc32c", ""))) if self.kind.name == "crc32c" else None
+        if str(told.get("size", body.slice.length)) == str(body.slice.length) and value in (None, body.sum):
+            return
+        with suppress(StorageError):
+            # Only what we have stored, not what somebody else has put there since.
+            condition = {"ifGenerationMatch": str(told.get("generation", ""))}
+            self._ask("remove", "DELETE", f"{_bucket(path)}/o/{_name(path)}", path, condition)
+        raise StorageError(
+            f"gs://{path} was stored with {told.get('size')} bytes and CRC-32C {told.get('crc32c')} instead of"
+            f" {body.slice.length} bytes of {self.kind.name} {checksum.text(body.sum)}",
+            retryable=True,
+        )
+
+    def get(self, path: str, offset: int, length: int | None, sink: Sink) -> Stored:
+        """Give the bytes from `offset` to `sink` as they come: `length` of them, None for the whole object.
+
+        A failure in the middle leaves what came before with the sink.
+        """
+        headers = {} if length is None else {"range": f"bytes={offset}-{offset + length - 1}"}
+        target = f"/download{_bucket(path)}/o/{_name(path)}"
+        answer = self._ask("download", "GET", target, path, {"alt": "media"}, headers=headers, sink=sink)
+        if length is not None and answer.status != 206:
+            raise StorageError(f"cannot download gs://{path}: the store ignores the Range of a request")
+        sums = dict(part.strip().partition("=")[::2] for part in answer.headers.get("X-Goog-Hash", "").split(","))
+        value = _decoded(sums.get("crc32c", "")) if self.kind.name == "crc32c" else None
+        return Stored(answer.headers.get("X-Goog-Generation", ""), value)
+
+    def _ask(
+        self,
+        action: str,
+        method: str,
+        target: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | Slice = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        sink: Sink | None = None,
+    ) -> Answer:
+        what = f"cannot {action} gs://{path}"
+        asked = {"host": self._address.host_header, **(headers or {})}
+        if isinstance(body, Slice):
+            asked["content-type"] = "application/octet-stream"
+        try:
+            self._authorize(asked)
+            answer = self._connections.request(
+                method, f"{self._prefix}{target}?{urlencode(query, quote_via=quote)}", asked, body, sink
+            )
+        except StorageError:
+            raise
+        except NoAnswerError as e:
+            raise StorageError(f"{what}: {e} ({self._address.host_header})", retryable=True) from e
+        except Exception as e:  # of Google's own library, for the credentials
+            raise _tree_errors.told(what, e, self._ways) from e
+        if not 200 <= answer.status < 300:
+            raise _tree_errors.told(what, _RefusedError(answer), self._ways, writes=action == "upload")
+        return answer
+
+
+class _RefusedError(Exception):
+    """An answer that is not 2xx; `code` is its status."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.code = answer.status
+        found = _json(answer).get("error")
+        said = found.get("message") if isinstance(found, dict) else found
+        super().__init__(str(said or answer.body.decode(errors="replace") or f"HTTP status {answer.status}"))
+
+
+def _bucket(path: str) -> str:
+    return f"/storage/v1/b/{quote(path.partition('/')[0], safe='')}"
+
+
+def _name(path: str) -> str:
+    return quote(path.partition("/")[2], safe="")
+
+
+def _json(answer: Answer) -> dict[str, object]:
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _decoded(text: str) -> int | None:
+    try:
+        return int.from_bytes(b64decode(text, validate=True), "big") if text else None
+    except ValueError:
+        return None
