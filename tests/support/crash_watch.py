@@ -143,7 +143,7 @@ def _watch_requests(points: Points) -> None:
     from botocore.httpsession import URLLib3Session
     from botocore.retries.standard import ExponentialBackoff
 
-    from paceline.storage._s3_http import Connections, NoAnswerError, Slice
+    from paceline.storage._http import Connections, NoAnswerError, Slice
 
     send = URLLib3Session.send
 

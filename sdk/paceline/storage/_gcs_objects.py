@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from paceline.storage import _tree_errors, checksum
 from paceline.storage._errors import StorageError, WaysOut
-from paceline.storage._s3_http import Address, Answer, Body, Connections, NoAnswerError, Sink, Slice
+from paceline.storage._http import Address, Answer, Body, Connections, NoAnswerError, Sink, Slice
 
 Authorize = Callable[[dict[str, str]], None]
 

@@ -17,6 +17,8 @@ def _renew_lock() -> None:
     # Held by a thread of the parent at the fork, it would never be released in the child.
     global _making
     # Reentrant: a value may be made of another one.
+
+
 _making = threading.RLock()
 
 

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from paceline.storage import _s3_errors, checksum
 from paceline.storage._errors import StorageError, StorageNotFoundError
-from paceline.storage._s3_http import Answer, Body, Connections, NoAnswerError, Sink, Slice, chunks
+from paceline.storage._http import Answer, Body, Connections, NoAnswerError, Sink, Slice, chunks
 from paceline.storage._s3_place import Place
 from paceline.storage._s3_sign import EMPTY_SHA256, UNSIGNED, Credentials, Signer, encode_path, encode_query
 

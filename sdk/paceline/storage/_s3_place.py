@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from paceline.storage._errors import StorageError
-from paceline.storage._s3_http import Address
+from paceline.storage._http import Address
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

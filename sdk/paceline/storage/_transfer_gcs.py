@@ -8,7 +8,7 @@ from typing import Any
 
 from paceline.storage import checksum
 from paceline.storage._gcs_objects import GcsObjects
-from paceline.storage._s3_http import summed
+from paceline.storage._http import summed
 from paceline.storage._transfer_ranges import Version
 from paceline.storage._transfer_workers import Rules
 

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from paceline.storage import checksum
 from paceline.storage._errors import StorageError
+from paceline.storage._http import Body, summed
 from paceline.storage._s3_errors import NoSuchUploadError
-from paceline.storage._s3_http import Body, summed
 from paceline.storage._s3_objects import Multipart, Objects, Part
 from paceline.storage._transfer_workers import Rules, quietly
 

@@ -1,4 +1,4 @@
-"""The HTTP below S3 transfers, against a server of a few lines that does what real ones do at bad moments."""
+"""The HTTP below transfers, against a server of a few lines that does what real ones do at bad moments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from paceline.storage import StorageError
-from paceline.storage._s3_http import Address, Connections, NoAnswerError, Slice
+from paceline.storage._http import Address, Connections, NoAnswerError, Slice
 from tests.support.timeouts import LOCAL_S
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -221,7 +221,7 @@ def test_https_goes_through_a_proxy_by_a_tunnel(server: Server) -> None:
 
 
 def test_a_silent_server_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paceline.storage._s3_http.READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("paceline.storage._http.READ_TIMEOUT_S", 0.05)
     ended = threading.Event()
     server.scripts = [lambda *_: ended.wait(LOCAL_S)]
     with pytest.raises(NoAnswerError, match="no answer in time"):
