@@ -14,6 +14,7 @@ from e2e.cluster.images import TORCH_IMAGE
 from e2e.cluster.s3 import S3Server
 from e2e.kube import Kube, wait_for
 from e2e.stack import RESTRICTED, ROOT, Stack
+from e2e.stored import OnS3
 
 EXAMPLES = ROOT / "examples"
 SECRET = "s3-credentials"
@@ -120,12 +121,11 @@ class Workspace:
 
     def objects_on_storage(self) -> dict[str, int]:
         """Return every object of the bucket with its size in bytes."""
-        pages = self.s3.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-        return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
+        return OnS3(self.s3, self.bucket).sizes()
 
     def read_object(self, key: str) -> str:
         """Return an object of the bucket as text."""
-        return str(self.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read().decode())
+        return OnS3(self.s3, self.bucket).read(key).decode()
 
 
 def digits(space: Workspace, name: str = "digits", manifest: str = "trainjob.yaml", **edits: Any) -> list[Object]:

@@ -29,7 +29,7 @@ class OnS3:
 
     server: S3Server
     bucket: str
-    prefix: str
+    prefix: str = ""
 
     def sizes(self) -> dict[str, int]:
         """By ListObjectsV2."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster import Bed
-from e2e.jobs import Object, Workspace, digits
+from e2e.jobs import Workspace, digits
 from e2e.kube import wait_for
 
 pytestmark = pytest.mark.cluster
@@ -69,7 +69,7 @@ def test_restarts_end_at_the_limit_with_the_rank_and_its_last_words(space: Works
             failurePolicy={"maxRestarts": 1, "backoffSeconds": {"initial": 1, "max": 2}},
         )
     )  # fmt: skip
-    status = _wait_failed(space, "digits", timeout_s=START_S)
+    status = space.wait_phase("digits", "Failed", timeout_s=START_S)
     assert status["restarts"] == 1
     failed = next(c for c in status["conditions"] if c["type"] == "Failed")
     assert failed["status"] == "True"
@@ -148,15 +148,6 @@ def _exec(space: Workspace, pod: str, script: str, *args: str) -> str:
 
 def _patch(space: Workspace, name: str, patch: str) -> None:
     space.kube.kubectl("patch", "tj", name, "-n", space.namespace, "--type=merge", "-p", patch)
-
-
-def _wait_failed(space: Workspace, name: str, *, timeout_s: float) -> Object:
-    def look() -> Object | None:
-        status = space.status(name)
-        assert status.get("phase") != "Succeeded"
-        return status if status.get("phase") == "Failed" else None
-
-    return wait_for(f"{name} to fail", look, timeout_s=timeout_s, seen=lambda: space.tell(name))
 
 
 def _no_epoch_was_lost(space: Workspace, name: str, *, epochs: int) -> None:

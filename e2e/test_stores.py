@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import google_crc32c
 import pytest
@@ -249,9 +248,7 @@ def test_google_believed_the_mounted_key_and_refused_the_other(finished: Running
 def test_a_mistake_ends_the_job_with_a_reason_and_the_way_out(running: Running, mistake: str) -> None:
     space = running.space
     reason, words = TOLD[mistake]
-    status = wait_for(
-        f"{mistake} to fail", lambda: _ended(space, mistake), timeout_s=TOLD_S, seen=lambda: space.tell(mistake)
-    )
+    status = space.wait_phase(mistake, "Failed", timeout_s=TOLD_S)
     (failed,) = [c for c in status["conditions"] if c["type"] == "Failed" and c["status"] == "True"]
     assert failed["reason"] == reason, space.tell(mistake)
     assert not [word for word in words if word not in failed["message"]], failed["message"]
@@ -272,9 +269,3 @@ def test_describe_stays_readable(finished: Running) -> None:
     text = finished.space.kube.kubectl("describe", "tj", "overview-outage", "-n", finished.space.namespace)
     assert not [words for words in ("Uploads:", "Pending Checkpoints:", "Artifacts:", "s3://") if words not in text]
     assert max(len(line) for line in text.splitlines()) < 400
-
-
-def _ended(space: Workspace, name: str) -> Object | None:
-    status: Any = space.status(name)
-    assert status.get("phase") != "Succeeded"
-    return status if status.get("phase") == "Failed" else None
