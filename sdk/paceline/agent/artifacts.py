@@ -105,7 +105,7 @@ class Artifacts:
                 if error := task.exception():
                     self.failed += 1
                     errors.append(f"{work[task]}: {error}")
-                else:
+                elif task.result():
                     self._seen[work[task]] = changed[work[task]]
                     self._untold[work[task]] = None
                     self.stored += 1
@@ -123,7 +123,8 @@ class Artifacts:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             log.say(f"warning: artifacts were not stored, they are tried again next time: {errors[0]}{more}")
 
-    def _put(self, storage: Storage, target: str, name: str, deadline: float) -> None:
+    def _put(self, storage: Storage, target: str, name: str, deadline: float) -> bool:
+        """Whether there was something to store: a file may be deleted after it was found."""
         assert self._directory is not None
         file = self._directory / name
         patience_s = max(1.0, min(_PATIENCE_S, deadline - self._clock()))
@@ -135,7 +136,7 @@ class Artifacts:
 
         before = _mark(file)
         if before is None:
-            return  # deleted since it was found
+            return False
         try:
             put(file)
         except StorageError:
@@ -144,6 +145,7 @@ class Artifacts:
             # Somebody writes into it all the time (a log): store it as it is at one moment.
             with tempfile.TemporaryDirectory(dir=self._config.directory) as directory:
                 put(Path(shutil.copyfile(file, Path(directory) / "copy")))
+        return True
 
 
 def scan(directory: Path) -> Iterator[tuple[str, Mark]]:

@@ -84,7 +84,16 @@ class Commit:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any], path: str) -> Commit:
-        """Read a commit file; keys added by later versions are passed over."""
+        """Read a commit file; keys added by later versions are passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is none.
+        """
+        if not isinstance(told, Mapping):
+            raise TypeError(f"{told!r} is not an object")
+        for name in ("metrics", "files", "external"):
+            if not isinstance(told.get(name) or {}, Mapping):
+                raise TypeError(f"{name} is {told[name]!r}, not an object")
         return cls(
             index=int(told["index"]),
             attempt=int(told.get("attempt") or 0),
@@ -121,25 +130,50 @@ def directory_name(index: int) -> str:
     return f"{c.CHECKPOINT_PREFIX}{index:06d}"
 
 
+class DamagedCommitError(StorageError):
+    """A file has the name of a commit and is none."""
+
+
 def read_commit(storage: Storage, directory: str) -> Commit | None:
-    """The commit of a checkpoint directory, or None: without it the directory does not exist."""
+    """The commit of a checkpoint directory, or None: without it the directory does not exist.
+
+    Raises:
+        DamagedCommitError: The file is there, and is no commit.
+        StorageError: The store failed.
+    """
     try:
         told = json.loads(storage.read(f"{directory}/{c.COMMIT_FILE}"))
         return Commit.from_json(told, storage.uri(directory))
     except StorageNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as e:
-        raise StorageError(f"{storage.uri(directory)}/{c.COMMIT_FILE} is not a commit: {e}") from e
+        raise DamagedCommitError(f"{storage.uri(f'{directory}/{c.COMMIT_FILE}')} is not a commit: {e}") from e
 
 
-def read_commits(storage: Storage, run: str) -> list[Commit]:
+def read_commits(storage: Storage, run: str, damaged: dict[str, str] | None = None) -> list[Commit]:
     """Every committed checkpoint of a run directory, by number, whatever its directory is called.
 
     A copy of a checkpoint directory under another name does not count: its commit names the original.
+
+    Args:
+        damaged: Takes directory and reason of each commit that cannot be understood, so that it hides no other one.
+    Raises:
+        DamagedCommitError: There is one, and nowhere to say so.
+        StorageError: The store failed.
     """
+
+    def read(name: str) -> Commit | None:
+        try:
+            return read_commit(storage, f"{run}/{name}")
+        except DamagedCommitError as e:
+            if damaged is None:
+                raise
+            damaged[name] = str(e)
+            return None
+
     directories = [name for name in storage.directories(run) if name not in (c.STATE_DIR, c.ARTIFACTS_DIR)]
     with ThreadPoolExecutor(_READERS) as pool:
-        commits = list(pool.map(lambda name: read_commit(storage, f"{run}/{name}"), directories))
+        commits = list(pool.map(read, directories))
     found = [commit for name, commit in zip(directories, commits, strict=True) if commit and commit.directory == name]
     return sorted(found, key=lambda commit: commit.index)
 
@@ -218,7 +252,7 @@ class Checkpoints:
         for name, about in commit.files.items():
             if there.get(name) != about["size"]:
                 raise StorageError(
-                    f"{self._storage.uri(directory)}/{name} has {there.get(name, 'no')} bytes in the store, not"
+                    f"{self._storage.uri(f'{directory}/{name}')} has {there.get(name, 'no')} bytes in the store, not"
                     f" {about['size']}: the checkpoint is not committed",
                     retryable=True,
                 )

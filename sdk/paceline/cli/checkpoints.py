@@ -109,7 +109,8 @@ def _order(order: ScoreOrder | None) -> Order:
 def _committed(place: Place) -> tuple[list[tuple[Location, Commit]], dict[str, str]]:
     """Of a run's directory all, of a checkpoint's itself; and the directories whose commit is damaged, with how."""
     location = place.location
-    found, damaged = _run_directory.legible_checkpoints(location, patience_s=PATIENCE_S)
+    damaged: dict[str, str] = {}
+    found = _run_directory.checkpoints(location, damaged=damaged, patience_s=PATIENCE_S)
     if found or damaged:
         return found, damaged
     if own := read_commit(location.storage, location.path):

@@ -10,13 +10,12 @@ from typing import Any
 
 from paceline import _contract as c
 from paceline._metrics import numbers_again
-from paceline.agent.commits import Commit, read_commit, read_commits
-from paceline.storage import StorageError, StorageNotFoundError, retry
+from paceline.agent.commits import Commit, read_commits
+from paceline.storage import StorageNotFoundError, retry
 from paceline.train._location import Location
 
 PATIENCE_S = 60.0
 _NAMES_SHOWN = 5
-_READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +46,19 @@ def read(location: Location) -> Seen:
     return Seen(lines or b"", _parsed(params, location, names[1]), _parsed(error, location, names[2]), tuple(commits))
 
 
-def checkpoints(location: Location, *, patience_s: float = PATIENCE_S) -> list[tuple[Location, Commit]]:
+def checkpoints(
+    location: Location, *, damaged: dict[str, str] | None = None, patience_s: float = PATIENCE_S
+) -> list[tuple[Location, Commit]]:
     """The committed checkpoints and where their files are, by number.
 
     Args:
+        damaged: As `read_commits` takes it.
         patience_s: How long a store that fails in a way that may pass is asked again.
     Raises:
         StorageError: The store failed.
     """
-    commits = retry.call(lambda: read_commits(location.storage, location.path), patience_s=patience_s)
+    commits = retry.call(lambda: read_commits(location.storage, location.path, damaged), patience_s=patience_s)
     return [(_where(location, commit), commit) for commit in commits]
-
-
-def legible_checkpoints(
-    location: Location, *, patience_s: float = PATIENCE_S
-) -> tuple[list[tuple[Location, Commit]], dict[str, str]]:
-    """As `checkpoints`, where one damaged commit shall not hide the others.
-
-    Returns:
-        The checkpoints; and the directories whose commit file is none, with what is wrong.
-    Raises:
-        StorageError: The store failed.
-    """
-    damaged: dict[str, str] = {}
-
-    def commit_of(name: str) -> Commit | None:
-        directory = f"{location.path}/{name}"
-        try:
-            return retry.call(lambda: read_commit(location.storage, directory), patience_s=patience_s)
-        except StorageError as e:
-            if e.retryable:
-                raise
-            # What cannot be read at all is the store's failure, and comes up here again.
-            location.storage.read(f"{directory}/{c.COMMIT_FILE}")
-            damaged[name] = str(e)
-            return None
-
-    below = retry.call(lambda: location.storage.directories(location.path), patience_s=patience_s)
-    names = [name for name in below if name not in (c.STATE_DIR, c.ARTIFACTS_DIR)]
-    with ThreadPoolExecutor(_READERS) as pool:
-        commits = list(pool.map(commit_of, names))
-    found = [commit for name, commit in zip(names, commits, strict=True) if commit and commit.directory == name]
-    return [(_where(location, commit), commit) for commit in sorted(found, key=lambda commit: commit.index)], damaged
 
 
 def exists(location: Location) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paceline.agent import attempts
-from paceline.agent.commits import Checkpoints, Commit
+from paceline.agent.commits import Checkpoints, Commit, DamagedCommitError, read_commits
 from paceline.agent.errors import FencedError
 from paceline.storage import Storage, StorageError, resolve
 
@@ -79,6 +79,35 @@ def test_a_commit_needs_every_file_in_its_size(place: tuple[Storage, str]) -> No
     with pytest.raises(StorageError, match="has 3 bytes in the store, not 4"):
         checkpoints.commit(commit_of(0, size=4))
     assert checkpoints.commit(commit_of(0)).path == f"{run}/checkpoint_000000"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"index": "seven"}',
+        b'{"index": 0, "files": ["m"]}',
+        b'{"index": 0, "external": ["s3://b/x"]}',
+        b'{"index": 0, "external": {"zero": "s3://b/x"}}',
+        b'{"index": 0, "metrics": 3}',
+        b'{"index": 0, "ranks": 3}',
+    ],
+)
+def test_a_damaged_commit_is_named_and_hides_no_other(place: tuple[Storage, str], content: bytes) -> None:
+    storage, run = place
+    checkpoints = begin(storage, run, 0)
+    store(storage, run, 1)
+    checkpoints.commit(commit_of(1))
+    storage.write(f"{run}/checkpoint_000000/.paceline.json", content)
+    with pytest.raises(DamagedCommitError, match=r"checkpoint_000000/\.paceline\.json is not a commit"):
+        read_commits(storage, run)
+    damaged: dict[str, str] = {}
+    assert [commit.index for commit in read_commits(storage, run, damaged)] == [1]
+    assert list(damaged) == ["checkpoint_000000"]
 
 
 def test_whenever_the_writer_dies_the_next_attempt_sees_all_or_nothing(tmp_path: Path) -> None:
