@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import socket
+from typing import Any, Protocol
 
 from paceline.agent import web
 from paceline.agent.beat import Beat, Orders
@@ -35,18 +36,31 @@ class LocalLink:
 
 
 class HttpLink:
-    """The lead runs in pod 0."""
+    """The lead runs in pod 0.
+
+    Its name vanishes with the Service, which goes before the pods when the job is deleted. The pod and its address
+    stay, and there is something left to say: that no more files come.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
+        self._address = ""  # that answered last
 
     async def exchange(self, beat: Beat) -> Orders:
         """One POST."""
         try:
-            told = await web.post(self._host, self._port, "/v1/beat", beat.to_json(), timeout_s=_ANSWER_S)
+            try:
+                told, self._address = await self._post(self._host, beat)
+            except socket.gaierror:
+                if not self._address:
+                    raise
+                told, _ = await self._post(self._address, beat)
             return Orders.from_json(told)
         except OSError as e:
             raise LinkDownError(f"{self._host}:{self._port}: {e.strerror or e}") from None
         except (KeyError, TypeError, ValueError) as e:
             raise LinkDownError(f"{self._host}:{self._port} answered something else: {e}") from None
+
+    async def _post(self, host: str, beat: Beat) -> tuple[Any, str]:
+        return await web.post(host, self._port, "/v1/beat", beat.to_json(), timeout_s=_ANSWER_S)

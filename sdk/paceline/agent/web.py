@@ -58,11 +58,11 @@ async def serve(routes: Mapping[tuple[str, str], Route], host: str | None, port:
     return await asyncio.start_server(handle, host, port, limit=_HEAD_BYTES)
 
 
-async def post(host: str, port: int, path: str, told: Any, *, timeout_s: float) -> Any:
-    """POST JSON and return the JSON of a 200 answer.
+async def post(host: str, port: int, path: str, told: Any, *, timeout_s: float) -> tuple[Any, str]:
+    """POST JSON and return the JSON of a 200 answer, and the address that gave it.
 
     Raises:
-        OSError: Not reachable, or in time, or not resolvable; `BadAnswerError` for any other answer.
+        OSError: Not reachable, or in time; `socket.gaierror`: not resolvable; `BadAnswerError` for any other answer.
     """
     try:
         return await asyncio.wait_for(_post(host, port, path, json.dumps(told).encode()), timeout_s)
@@ -72,7 +72,7 @@ async def post(host: str, port: int, path: str, told: Any, *, timeout_s: float) 
         raise BadAnswerError(f"not an agent's answer: {e}") from None
 
 
-async def _post(host: str, port: int, path: str, body: bytes) -> Any:
+async def _post(host: str, port: int, path: str, body: bytes) -> tuple[Any, str]:
     reader, writer = await asyncio.open_connection(host, port)
     try:
         name = f"[{host}]" if ":" in host else host
@@ -84,7 +84,7 @@ async def _post(host: str, port: int, path: str, body: bytes) -> Any:
         answer = await reader.readexactly(_length(headers))
         if status != HTTPStatus.OK:
             raise BadAnswerError(f"status {status}: {answer[:300].decode(errors='replace')}")
-        return json.loads(answer)
+        return json.loads(answer), str(writer.get_extra_info("peername")[0])
     finally:
         writer.close()
 
