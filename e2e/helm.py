@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 from e2e.cluster.binaries import binary
+from e2e.cluster.errors import BedError
 
 
-class HelmError(RuntimeError):
+class HelmError(BedError):
     """Helm refused; the message is its own."""
 
 

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from e2e import jobs, stack
-from e2e.cluster import Bed, KubectlError, RefusedError, bed, images
-from e2e.cluster.build import BuildError
+from e2e.cluster import Bed, bed, images
+from e2e.cluster.errors import BedError
 from e2e.cluster.images import TORCH_IMAGE
 from e2e.cluster.lifecycle import build_everything
-from e2e.helm import HelmError
 from e2e.jobs import SECRET, Object
 from e2e.kube import WaitTimeoutError
 from e2e.stack import SYSTEM_NAMESPACE, Stack
@@ -33,7 +32,7 @@ BUCKET = "demo"
 console = Console(highlight=False, soft_wrap=True)
 
 
-class SetupError(RuntimeError):
+class SetupError(BedError):
     """Something that the user must set is missing; the message says what and how."""
 
 
@@ -60,7 +59,7 @@ def main() -> int:
         build_everything(images.OWN)
         with bed(name="paceline", nodes=3, gpus_per_node=4, s3=True, keep=True) as local:
             return _train(_on_local_cluster(local), started)
-    except (SetupError, RefusedError, BuildError, HelmError, KubectlError, WaitTimeoutError) as error:
+    except (BedError, WaitTimeoutError) as error:
         console.print(f"[red]make run stopped:[/] {error}")
         return 1
 

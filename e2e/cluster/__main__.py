@@ -7,10 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from e2e.cluster import build, images, lifecycle, network, processes, state
-from e2e.cluster.bed import Bed, KubectlError
-from e2e.cluster.preflight import RefusedError
-from e2e.cluster.slots import NoFreeSlotError
+from e2e.cluster import images, lifecycle, network, processes, state
+from e2e.cluster.bed import Bed
+from e2e.cluster.errors import BedError
 from e2e.cluster.state import Options
 from e2e.cluster.stores import StorageServer
 
@@ -20,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         result: int = options.run(options)
-    except (RefusedError, NoFreeSlotError, build.BuildError, KubectlError, ValueError, RuntimeError) as error:
+    except (BedError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return result
@@ -96,7 +95,7 @@ def _store(options: argparse.Namespace) -> int:
 def _bed(options: argparse.Namespace) -> Bed:
     bed = lifecycle.running(options.name)
     if bed is None:
-        raise RuntimeError(f"bed {options.name} is not up: `python -m e2e.cluster up --name {options.name}`")
+        raise BedError(f"bed {options.name} is not up: `python -m e2e.cluster up --name {options.name}`")
     return bed
 
 

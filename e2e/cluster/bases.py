@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.cluster import paths
+from e2e.cluster.errors import BedError
 
 SUITE = "trixie"
 LOCK = "buildah"
@@ -93,7 +94,7 @@ def buildah_alone(*arguments: str, check: bool = True, cwd: Path | None = None) 
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     if check and done.returncode:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-        raise RuntimeError(f"buildah {arguments[0]} failed:\n{tail}")
+        raise BedError(f"buildah {arguments[0]} failed:\n{tail}")
     return done.stdout
 
 
@@ -102,4 +103,4 @@ def _bootstrap(base: Base, rootfs: Path) -> None:
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(base.packages)}", *excluded]
     done = subprocess.run([*command, SUITE, str(rootfs)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"mmdebstrap failed: {done.stderr.strip()[-800:]}")
+        raise BedError(f"mmdebstrap failed: {done.stderr.strip()[-800:]}")

@@ -14,6 +14,7 @@ import yaml
 from e2e.cluster import build, gcs, hdfs, imagestore, paths
 from e2e.cluster.api import Api
 from e2e.cluster.controlplane import NODE_GRACE_S, ControlPlane
+from e2e.cluster.errors import BedError
 from e2e.cluster.gcs import GcsServer
 from e2e.cluster.hdfs import HdfsServer
 from e2e.cluster.node import Node
@@ -30,7 +31,7 @@ _Store = TypeVar("_Store", bound=StorageServer)
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
-class KubectlError(Exception):
+class KubectlError(BedError):
     """kubectl ended with an error; the message is what it said."""
 
 
@@ -221,7 +222,7 @@ class Bed:
     def _store(self, kind: type[_Store], name: str) -> _Store:
         store = self._stores.get(name)
         if not isinstance(store, kind):
-            raise RuntimeError(f"bed {self.name} was made without {name}: use bed(..., {name}=True)")
+            raise BedError(f"bed {self.name} was made without {name}: use bed(..., {name}=True)")
         return store
 
     def _node(self, name: str, index: int) -> Node:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from e2e.cluster import paths
 from e2e.cluster.components import BUILD_FLAGS, KUBECTL, Component
+from e2e.cluster.errors import BedError
 from e2e.cluster.progress import Progress
 
 
-class BuildError(Exception):
+class BuildError(BedError):
     """A component could not be built; the message ends with the compiler's last lines."""
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from e2e.cluster import cgroups, network, nodeconfig, paths, processes, state
+from e2e.cluster.errors import BedError
 from e2e.cluster.slots import Addresses
 
 _CONTAINER_LOGS = Path("/var/log/containers")
@@ -90,7 +91,7 @@ def _kill_all(name: str, addresses: Addresses | None) -> None:
     while pids := _pids(name, addresses):  # again, because one may have been starting another
         processes.end(pids)
         if time.monotonic() > deadline:
-            raise RuntimeError(f"bed {name}: processes keep coming back: {[_command(pid) for pid in pids]}")
+            raise BedError(f"bed {name}: processes keep coming back: {[_command(pid) for pid in pids]}")
 
 
 def shim_sockets(folder: Path) -> list[Path]:

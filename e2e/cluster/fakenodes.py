@@ -12,6 +12,7 @@ from typing import Any
 from e2e.cluster import build
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.components import KWOK
+from e2e.cluster.errors import BedError
 from e2e.cluster.paths import SOURCE
 
 ANNOTATION = "kwok.x-k8s.io/node"
@@ -100,7 +101,7 @@ def wait_ready(api: Api, count: int, timeout_s: float = 120.0) -> None:
         if len(ready) >= count:
             return
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{len(ready)} of {count} fake nodes are ready after {timeout_s:.0f} s")
+            raise BedError(f"{len(ready)} of {count} fake nodes are ready after {timeout_s:.0f} s")
         time.sleep(0.2)
 
 

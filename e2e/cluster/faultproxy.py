@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from e2e.cluster import faults, httpwire
+from e2e.cluster.errors import BedError
 from e2e.cluster.exchange import AbortError, Exchange, Hook, Wiring, reset
 from e2e.cluster.faults import Chosen, Fault, Rule
 from e2e.cluster.httpwire import Head
@@ -98,7 +99,7 @@ class FaultProxy:
         """Listen."""
         self._thread.start()
         if not self._started.wait(_START_S) or self._errors:
-            raise RuntimeError(f"the fault proxy cannot listen on {self.authority}: {self._errors}")
+            raise BedError(f"the fault proxy cannot listen on {self.authority}: {self._errors}")
         return self
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from e2e.cluster import build, paths
 from e2e.cluster.components import CONTAINERD, PAUSE
+from e2e.cluster.errors import BedError
 from e2e.cluster.nodeconfig import PAUSE_IMAGE
 
 
@@ -34,7 +35,7 @@ def unpacked(archive: Path) -> Path:
             command += ["-list", str(target), "-archive", str(archive)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise RuntimeError(done.stderr.strip())
+                raise BedError(done.stderr.strip())
         # Under the lock: who prunes must see that it is in use.
         target.touch()
     used_file(archive).touch()

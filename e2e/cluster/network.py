@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from e2e.cluster.errors import BedError
 from e2e.cluster.slots import Addresses
 
 
@@ -13,7 +14,7 @@ def run(*command: str, check: bool = True, stdin: str | None = None) -> str:
     """Run a short command; its stderr is part of the error."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if check and done.returncode:
-        raise RuntimeError(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")
+        raise BedError(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 

@@ -15,6 +15,7 @@ from e2e.cluster import build, cgroups, cleanup, network, processes
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.components import CNI, CONTAINERD, KUBELET
 from e2e.cluster.controlplane import ControlPlane
+from e2e.cluster.errors import BedError
 from e2e.cluster.nodeconfig import NodeLayout, cni_conflist, containerd_toml, kubelet_config
 from e2e.cluster.processes import BedProcess
 
@@ -81,7 +82,7 @@ class Node:
         command += ["-address", str(self.layout.socket), "-root", str(self.layout.containerd_root)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{self.layout.name}: {done.stderr.strip()}")
+            raise BedError(f"{self.layout.name}: {done.stderr.strip()}")
 
     def wait_ready(self, since: float = 0.0, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Return when the node is Ready and shows its GPUs.
@@ -93,9 +94,9 @@ class Node:
         deadline = time.monotonic() + timeout_s
         while not self.is_ready(since):
             if self.kubelet.pid is None:
-                raise RuntimeError(f"kubelet of {self.layout.name} ended: {processes.tail(self.kubelet.log)}")
+                raise BedError(f"kubelet of {self.layout.name} ended: {processes.tail(self.kubelet.log)}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.layout.name} not ready after {timeout_s:.0f} s: see {self.kubelet.log}")
+                raise BedError(f"{self.layout.name} not ready after {timeout_s:.0f} s: see {self.kubelet.log}")
             time.sleep(0.1)
 
     def kill(self, *, containers: bool = True) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from e2e.cluster.errors import BedError
 from e2e.cluster.progress import Progress
 
 INSTEAD = "Set KUBECONFIG to any cluster instead, e.g. one made by kind, and run the tests against that."
@@ -23,7 +24,7 @@ INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_WANTED = 1024
 
 
-class RefusedError(Exception):
+class RefusedError(BedError):
     """This machine cannot carry a bed; the message says what to do instead."""
 
 

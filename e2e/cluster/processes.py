@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from e2e.cluster.errors import BedError
+
 BED_VARIABLE = "PACELINE_STARTED_BY_BED"
 STOP_TIMEOUT_S = 10.0
 
@@ -108,7 +110,7 @@ class BedProcess:
         """Kill it if it lives, start it with the same command line, wait until it is ready."""
         record = self.record
         if record is None:
-            raise RuntimeError(f"{self.name} was never started in the bed {self.bed}")
+            raise BedError(f"{self.name} was never started in the bed {self.bed}")
         self.kill()
         self._spawn(record.command, record.environment)
         self.wait_ready()
@@ -120,9 +122,9 @@ class BedProcess:
         deadline = time.monotonic() + self.ready_timeout_s
         while not self.ready():
             if self.pid is None:
-                raise RuntimeError(f"{self.name} ended early: {tail(self.log)}\n(all of it: {self.log})")
+                raise BedError(f"{self.name} ended early: {tail(self.log)}\n(all of it: {self.log})")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} not ready after {self.ready_timeout_s:.0f} s: see {self.log}")
+                raise BedError(f"{self.name} not ready after {self.ready_timeout_s:.0f} s: see {self.log}")
             time.sleep(0.05)
 
     def _end(self, first: signal.Signals) -> None:
@@ -171,7 +173,7 @@ def end(pids: Sequence[int], first: signal.Signals = signal.SIGKILL, timeout_s: 
             time.sleep(0.01)
         if not alive:
             return
-    raise RuntimeError(f"processes {sorted(alive)} cannot be killed")
+    raise BedError(f"processes {sorted(alive)} cannot be killed")
 
 
 def of_bed(bed: str) -> list[int]:

@@ -12,12 +12,14 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from e2e.cluster.errors import BedError
+
 SLOTS = 16
 MAX_NODES = 50
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
-class NoFreeSlotError(Exception):
+class NoFreeSlotError(BedError):
     """All address ranges are taken."""
 
 
