@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.crash.pool import Pool
 from tests.support.crash_case import Case
-from tests.support.crash_points import Shot
+from tests.support.crash_points import Form, Shot
 from tests.support.crash_watch import WRITES
 
 _FULL = bool(os.environ.get("CRASH_FULL"))
@@ -36,6 +36,10 @@ _NEXT_BEFORE = re.compile(r"^(put_file|write|create_if_absent|delete\w*|check)\(
 _IDLE_STEPS = re.compile(
     r"^(put_file|create_if_absent|write)\(.*\)\.mkdir\(|^put_file\(.*\)\.remove\(partial\)"
     r"|^\w+\((result|progress|params|events)[^/]*\).*#|^size\("
+)
+# Of a run with names: the second checkpoint's files, and claims, decisions and deletions of any number.
+_NAMED = re.compile(
+    r"^(put_file|create_if_absent|delete|delete_directory|files)\((step=000001|\.paceline/(claims|decisions))"
 )
 _WRITING = re.compile(rf"^({'|'.join(WRITES)})\(")
 _REQUESTS = re.compile(r"^(GET|HEAD|PUT|POST|DELETE)\(")
@@ -62,7 +66,8 @@ class Point:
 def groups(pool: Pool) -> dict[str, list[Case]]:
     """All cases: the name of a group -> its cases."""
     with ThreadPoolExecutor() as threads:
-        local, s3 = threads.map(lambda store: points(pool, store), ("local", "s3"))
+        whole = (Case("local", ()), Case("s3", ()), Case("local", (), form="pair"), Case("local", (), form="named"))
+        local, s3, pair, named = threads.map(lambda case: points(pool, case), whole)
     return {
         "lead": list(_cases("local", _at_the_lead(local))),
         "other agent": list(_cases("local", _at_the_other_agent(local))),
@@ -71,13 +76,15 @@ def groups(pool: Pool) -> dict[str, list[Case]]:
         "late comers": list(_cases("local", _late_comers(local))),
         "second crash": list(_second_crashes(pool, local)),
         "storage server": list(_cases("s3", _at_requests(s3))),
+        "two in a pod": list(_cases("local", _at_one_pod(pair), form="pair")),
+        "named and waited for": list(_cases("local", _at_names(named), form="named")),
     }
 
 
-def points(pool: Pool, store: str, shots: tuple[Shot, ...] = (), attempt: int = 0) -> list[Point]:
+def points(pool: Pool, case: Case, attempt: int = 0) -> list[Point]:
     """The points of an attempt, in their order, that all recordings share."""
     with ThreadPoolExecutor() as threads:
-        recordings = list(threads.map(lambda _: pool.record(store, shots, attempt), range(_RECORDINGS)))
+        recordings = list(threads.map(lambda _: pool.record(case, attempt), range(_RECORDINGS)))
     return [point for who in sorted(recordings[0]) for point in _common(who, [r.get(who, []) for r in recordings])]
 
 
@@ -93,8 +100,8 @@ def _is_next(name: str) -> bool:
     return not _FULL and bool(_NEXT_BEFORE.match(name))
 
 
-def _cases(store: str, shots: Iterable[Shot]) -> Iterator[Case]:
-    yield from (Case(store, (shot,)) for shot in dict.fromkeys(shots))
+def _cases(store: str, shots: Iterable[Shot], form: Form = "") -> Iterator[Case]:
+    yield from (Case(store, (shot,), form=form) for shot in dict.fromkeys(shots))
 
 
 def _at_the_lead(found: list[Point]) -> Iterator[Shot]:
@@ -151,7 +158,7 @@ def _second_crashes(pool: Pool, found: list[Point]) -> Iterator[Case]:
         assert first is not None, f"the protocol has no step {pattern} any more: adapt FIRST_CRASHES"
         shots.append(Shot("lead", first, "lead"))
     with ThreadPoolExecutor() as threads:
-        recoveries = list(threads.map(lambda shot: points(pool, "local", (shot,), attempt=1), shots))
+        recoveries = list(threads.map(lambda shot: points(pool, Case("local", (shot,)), attempt=1), shots))
     for shot, recovery in zip(shots, recoveries, strict=True):
         for point in _of(recovery, "lead"):
             if point.name.startswith("take("):
@@ -171,6 +178,28 @@ def _at_requests(found: list[Point]) -> Iterator[Shot]:
                 yield Shot(point.who, point.name, point.who)
         elif point.who == "rank0" and point.name.startswith("report1"):
             yield Shot(point.who, point.name, "server")
+
+
+def _at_one_pod(found: list[Point]) -> Iterator[Shot]:
+    """The lead with both processes: the steps of the second checkpoint, and of the third, which deletes another one."""
+    for point in _of(found, "lead"):
+        if ".before" in point.name and not _REPEATED.search(point.name):
+            yield from (Shot("lead", point.name, victim) for victim in ("lead", "rank1") if victim in point.alive)
+    for rank in ("rank0", "rank1"):
+        for point in _of(found, rank):
+            if _DETAILED_REPORTS.match(point.name):
+                yield from (Shot(rank, point.name, victim) for victim in (rank, "lead") if victim in point.alive)
+
+
+def _at_names(found: list[Point]) -> Iterator[Shot]:
+    """What changes with a name of its own: claim, decision and commit; and who waits while the others go on."""
+    for point in found:
+        if point.who in ("lead", "agent1") and _NAMED.search(point.name) and ".before" in point.name:
+            yield Shot(point.who, point.name, point.who)
+            if point.who == "lead":
+                yield from (Shot("lead", point.name, v) for v in ("agent1", "rank1") if v in point.alive)
+        elif point.name.startswith("report1."):
+            yield from (Shot(point.who, point.name, v) for v in (point.who, "lead") if v in point.alive)
 
 
 def _of(found: list[Point], who: str) -> Iterator[Point]:

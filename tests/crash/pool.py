@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.crash_case import Case, Outcome
-from tests.support.crash_points import Shot
 from tests.support.crash_slot import Slot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,11 +62,9 @@ class Pool:
             thread.join()
         return outcomes
 
-    def record(self, store: str, shots: tuple[Shot, ...], attempt: int) -> dict[str, list[dict[str, Any]]]:
+    def record(self, case: Case, attempt: int) -> dict[str, list[dict[str, Any]]]:
         """See `Slot.record`."""
-        found: dict[str, list[dict[str, Any]]] = self._ask(
-            {"record": store, "shots": [shot.id for shot in shots], "attempt": attempt}
-        )
+        found: dict[str, list[dict[str, Any]]] = self._ask({"record": case.id, "attempt": attempt})
         return found
 
     def close(self) -> None:
@@ -132,8 +129,7 @@ def main(directory: str, number: int) -> None:
             if "case" in told:
                 answer: Any = asdict(slot.run(Case.from_id(told["case"])))
             else:
-                shots = tuple(map(Shot.from_id, told["shots"]))
-                answer = slot.record(told["record"], shots, told["attempt"])
+                answer = slot.record(Case.from_id(told["record"]), told["attempt"])
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
     finally:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash.pool import Pool
 from tests.support.crash_case import Case, Outcome
-from tests.support.crash_points import Shot
+from tests.support.crash_points import Form, Shot
 
 _COMMIT = "create_if_absent(checkpoint_000001/.paceline.json)"
 _DAMAGED = "is committed but has"
@@ -45,21 +45,29 @@ _CASES = {
         [_kill("rank0", "report1.returned", "rank0"), _kill("rank0", "report3.returned", "rank0")],
         "had returned on every rank, but was never committed",
     ),
+    "wait-returns-before-the-commit": (
+        [_kill("lead", "report1.returned", "rank0"), _kill("lead", "report3.returned", "rank0")],
+        "which is not committed",
+    ),
 }
+_FORMS: dict[str, Form] = {"wait-returns-before-the-commit": "named"}
 
 
 @pytest.mark.parametrize("variant", _CASES)
 def test_a_broken_protocol_is_caught(variant: str, pool: Pool) -> None:
     shots, said = _CASES[variant]
-    outcomes = pool.run(Case("local", (shot,), variant) for shot in shots)
+    outcomes = pool.run(Case("local", (shot,), variant, _FORMS.get(variant, "")) for shot in shots)
     assert any(said in problem for outcome in outcomes for problem in outcome.problems), _told(outcomes)
 
 
 def test_the_same_cases_pass_with_the_protocol_as_it_is(pool: Pool) -> None:
-    shots = {
-        shot for shots, _ in _CASES.values() for shot in shots if "#2" not in shot.point and "shard-0" not in shot.point
+    cases = {
+        Case("local", (shot,), form=_FORMS.get(variant, ""))
+        for variant, (shots, _) in _CASES.items()
+        for shot in shots
+        if "#2" not in shot.point and "shard-0" not in shot.point
     }
-    outcomes = pool.run(Case("local", (shot,)) for shot in sorted(shots, key=lambda shot: shot.id))
+    outcomes = pool.run(sorted(cases, key=lambda case: case.id))
     assert not [outcome for outcome in outcomes if outcome.problems], _told(outcomes)
 
 

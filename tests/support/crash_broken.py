@@ -8,16 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-VARIANTS = (
-    "uploads-told-before-they-are-stored",
-    "commit-file-before-the-decision",
-    "commit-file-in-place",
-    "retention-deletes-files-first",
-    "no-fence",
-    "recovery-deletes-before-it-settles",
-    "report-returns-before-the-agent-owns-the-files",
-)
-
 
 def install(name: str) -> None:
     """Break this agent. The variants are written against `Checkpoints` and the store, the seams that stay."""

@@ -11,6 +11,8 @@ def install(name: str) -> None:
     """Break this training process as the variant says."""
     if name == "report-returns-before-the-agent-owns-the-files":
         _return_early()
+    elif name == "wait-returns-before-the-commit":
+        _do_not_wait()
 
 
 def _return_early() -> None:
@@ -30,3 +32,14 @@ def _return_early() -> None:
         return {"round": 0}
 
     _client.Client.ask = later  # type: ignore[method-assign]
+
+
+def _do_not_wait() -> None:
+    from paceline import train
+
+    report = train.report
+
+    def hasty(metrics: dict[str, Any], **options: Any) -> None:
+        report(metrics, **{**options, "wait": False})
+
+    train.report = hasty

@@ -16,8 +16,9 @@ from typing import Any
 
 import google_crc32c
 
-from tests.support.crash_points import Shot, committed, read_lines
+from tests.support.crash_points import Form, Shot, committed, read_lines
 from tests.support.crash_script import KEEP, expected
+from tests.support.crash_script import directory as named
 
 RANKS = 2
 COMMIT = ".paceline.json"
@@ -29,6 +30,7 @@ class Seen:
 
     case: Path
     run: Path
+    form: Form = ""
     ever: dict[str, float] = field(default_factory=dict)  # every checkpoint that was ever committed -> its score
     reports: dict[str, tuple[int, int]] = field(default_factory=dict)  # the same -> (attempt, report)
     lines: list[dict[str, Any]] = field(default_factory=list)  # of result.json, when last looked at
@@ -43,7 +45,7 @@ def look(seen: Seen, when: str) -> None:
     """Whatever is committed is whole, and nothing that was committed and is to be kept is gone."""
     now = {}
     for name in committed(seen.run):
-        wrong, commit = damage(seen.run / name)
+        wrong, commit = damage(seen.run / name, seen.form)
         seen.problems += [f"{when}: {name} is committed but {text}" for text in wrong]
         if commit is not None:
             now[name] = commit
@@ -61,7 +63,7 @@ def look(seen: Seen, when: str) -> None:
         seen.say(f"{when}: {name} was committed and is to be kept, but is gone")
 
 
-def damage(directory: Path) -> tuple[list[str], Mapping[str, Any] | None]:
+def damage(directory: Path, form: Form = "") -> tuple[list[str], Mapping[str, Any] | None]:
     """What is wrong with a directory that has a commit, and the commit."""
     try:
         commit = json.loads((directory / COMMIT).read_bytes())
@@ -70,8 +72,13 @@ def damage(directory: Path) -> tuple[list[str], Mapping[str, Any] | None]:
     except (ValueError, KeyError, TypeError) as e:
         return [f"its commit cannot be read: {e!r}"], None
     wrong = []
-    if f"checkpoint_{commit['index']:06d}" != directory.name or sorted(commit["ranks"]) != list(range(RANKS)):
+    own_name = named(form, metrics["i"])
+    if (own_name or f"checkpoint_{commit['index']:06d}") != directory.name or sorted(commit["ranks"]) != list(
+        range(RANKS)
+    ):
         wrong.append(f"its commit tells index {commit['index']}, ranks {commit['ranks']}")
+    if commit.get("directory", "") != own_name:
+        wrong.append(f"its commit tells the directory {commit.get('directory')}")
     if commit["attempt"] != metrics["a"] or commit["step"] != metrics["step"] or commit["world_size"] != RANKS:
         wrong.append(f"its commit mixes reports: {commit}")
     there = {p.relative_to(directory).as_posix(): p for p in directory.rglob("*") if p.is_file()}
@@ -103,8 +110,9 @@ def resumable(run: Path) -> str | None:
     """The checkpoint from which the next attempt must go on: the latest committed or decided one."""
     names = set(committed(run))
     for path in (run / ".paceline/decisions").glob("*.json"):
-        if "abandoned" not in json.loads(path.read_text()):
-            names.add(path.stem)
+        decision = json.loads(path.read_text())
+        if "abandoned" not in decision:
+            names.add(decision.get("directory") or path.stem)
     return max(names, default=None)
 
 
@@ -174,6 +182,15 @@ def reported(seen: Seen, attempt: int) -> None:
         seen.say(f"report {i} of attempt {attempt} had returned on every rank, but was never committed")
 
 
+def waited(seen: Seen, attempt: int) -> None:
+    """A report(wait=True) that returned on any rank is committed, whoever died then."""
+    stored = {i for a, i in seen.reports.values() if a == attempt}
+    for rank in range(RANKS):
+        for line in read_lines(seen.case / f"journal-{attempt}-rank{rank}"):
+            if _is_done(line, files=True) and line["waited"] and line["i"] not in stored:
+                seen.say(f"rank {rank} had waited for report {line['i']} of attempt {attempt}, which is not committed")
+
+
 def results(seen: Seen, complete: Iterable[int]) -> None:
     """result.json can be read, has lost no line that it had, and has each report of the `complete` attempts."""
     path = seen.run / "result.json"
@@ -207,7 +224,7 @@ def settled(seen: Seen) -> None:
     there = set(committed(seen.run))
     if there != kept(seen.ever):
         seen.say(f"kept are {sorted(there)}, not {sorted(kept(seen.ever))}")
-    for directory in sorted(seen.run.glob("checkpoint_*")):
+    for directory in sorted([*seen.run.glob("checkpoint_*"), *seen.run.glob("step=*")]):
         # An S3 server may keep a folder without objects, which nobody sees.
         if directory.name not in there and any(path.is_file() for path in directory.rglob("*")):
             seen.say(f"{directory.name} was never committed, but its files were not deleted")

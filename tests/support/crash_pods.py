@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.support import crash_agent
-from tests.support.crash_points import CASE, Shot, is_alive, kill, read_pid
+from tests.support.crash_points import CASE, Form, Shot, is_alive, kill, read_pid
 from tests.support.crash_script import KEEP
 
 AGENTS = ("lead", "agent1")
+RANKS = 2
 ATTEMPT_S = 60.0  # a clean attempt takes 0.4 s on an idle machine
 _DYING_GRACE_S = 1.0  # of an attempt that lost an agent: the others cannot finish, so they need not wait long
 _CALM_GRACE_S = 30.0
@@ -27,7 +28,7 @@ _SCRIPT = Path(__file__).with_name("crash_script.py")
 class Pods:
     """Attempts of one case, one after the other."""
 
-    def __init__(self, case: Path, storage: str, more: Mapping[str, str], ports: Iterator[int]) -> None:
+    def __init__(self, case: Path, form: Form, storage: str, more: Mapping[str, str], ports: Iterator[int]) -> None:
         """Prepare.
 
         Args:
@@ -35,6 +36,7 @@ class Pods:
             more: Further environment variables: credentials.
         """
         self._case = case
+        self.agents = AGENTS[:1] if form == "pair" else AGENTS
         self._storage = storage
         self._more = more
         self._ports = ports
@@ -47,12 +49,12 @@ class Pods:
         Raises:
             AssertionError: It does not end.
         """
-        ports = [next(self._ports) for _ in AGENTS]
+        ports = [next(self._ports) for _ in self.agents]
         grace = _DYING_GRACE_S if shot and shot.victim in AGENTS else _CALM_GRACE_S
         command = [sys.executable, "-S", "-B", str(_SCRIPT)]
         live = {
-            self._start(number, node, command, world=2, port=ports[node], lead_port=ports[0], grace=grace): who
-            for node, who in enumerate(AGENTS)
+            self._start(number, node, command, world=RANKS, port=ports[node], lead_port=ports[0], grace=grace): who
+            for node, who in enumerate(self.agents)
         }
         frozen = shot is not None and shot.action == "stop"
         codes = self._wait(number, live, tick, frozen=frozen)
@@ -141,6 +143,7 @@ class Pods:
         self, number: int, node: int, command: list[str], *, world: int, port: int, lead_port: int, grace: float
     ) -> int:
         who = AGENTS[node]
+        local = world if world == 1 else world // len(self.agents)
         home = self._case / f"{number}-{who}"
         (home / "tmp").mkdir(parents=True)
         environment = {
@@ -148,10 +151,10 @@ class Pods:
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "RANK": str(node),
+            "RANK": str(node * local),
             "NODE_RANK": str(node),
             "WORLD_SIZE": str(world),
-            "LOCAL_WORLD_SIZE": "1",
+            "LOCAL_WORLD_SIZE": str(local),
             "OMP_NUM_THREADS": "1",
             "PACELINE_JOB": "run",
             "PACELINE_RUN_ID": "run-1",

@@ -15,8 +15,11 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+# "": two pods of one process each, numbered checkpoints. "pair": one pod with both processes. "named": as "", each
+# checkpoint in a directory of its own name, and report() waits for its commit.
+Form = Literal["", "pair", "named"]
 CASE = "CRASH_CASE"  # environment variable: the case's directory
 _DEATH_S = 5.0  # a SIGKILL takes microseconds; this bounds a hang
 _guard = threading.local()
@@ -55,6 +58,7 @@ class Plan:
     store: str = "local"  # or s3
     run: str = ""  # the run directory as it lies on this machine, also for an S3 server
     broken: str = ""  # name of a broken variant of the protocol, see crash_broken
+    form: Form = ""
 
     def write(self, case: Path) -> None:
         """For `read`."""
@@ -120,7 +124,7 @@ def kill(case: Path, attempt: int, victim: str) -> None:
     """SIGKILL; of an agent, its training processes too, as the end of a container does. Returns when it is dead."""
     name = "pid-server" if victim == "server" else f"pid-{attempt}-{victim}"
     pids = [pid] if (pid := read_pid(case / name)) else []
-    pods = {"lead": ("rank0",), "agent1": ("rank1",)}
+    pods = {"lead": ("rank0", "rank1") if Plan.read(case).form == "pair" else ("rank0",), "agent1": ("rank1",)}
     # The agent first: it must not learn of the death of its processes.
     pids += [pid for rank in pods.get(victim, ()) if (pid := read_pid(case / f"pid-{attempt}-{rank}"))]
     for pid in pids:
@@ -143,7 +147,7 @@ def alive(case: Path, attempt: int) -> list[str]:
 
 def committed(run: Path) -> list[str]:
     """Names of the checkpoint directories that have their commit now."""
-    return sorted(path.parent.name for path in run.glob("checkpoint_*/.paceline.json"))
+    return sorted(path.parent.name for path in run.glob("*/.paceline.json"))
 
 
 def read_pid(path: Path) -> int | None:

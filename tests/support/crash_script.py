@@ -37,6 +37,11 @@ def expected(attempt: int, i: int, ranks: int) -> dict[str, bytes]:
     return {name: content(attempt, i, rank, name) for rank in reversed(range(ranks)) for name in names(rank)}
 
 
+def directory(form: str, i: int) -> str:
+    """What the checkpoint of report `i` is called, where it is not the number's; in the order of the reports."""
+    return f"step={i:06d}" if form == "named" else ""
+
+
 def metrics(attempt: int, start: int, k: int) -> dict[str, Any]:
     """What report `k` of an attempt tells, whose first report is number `start` of the run."""
     return {"step": start + k + 1, "i": start + k, "a": attempt, "k": k, "score": SCORES[attempt][k]}
@@ -54,6 +59,7 @@ def main() -> None:
     case, attempt = Path(os.environ[CASE]), int(os.environ["PACELINE_ATTEMPT"])
     rank = int(os.environ["RANK"])
     points = Points(case, f"rank{rank}", attempt)
+    form, waits = points.plan.form, points.plan.form == "named"
     crash_broken_worker.install(points.plan.broken)
     said = journal(case, attempt, f"rank{rank}")
     current = _instrument(points)
@@ -61,8 +67,8 @@ def main() -> None:
     start = 0
     checkpoint = train.get_checkpoint()
     if checkpoint is not None:
-        with checkpoint.as_directory() as directory:
-            root = Path(directory)
+        with checkpoint.as_directory() as copy:
+            root = Path(copy)
             found = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
         found.pop(".paceline.json", None)
         head = found.get("common", b"-1 -1 ").split(b" ", 2)
@@ -84,16 +90,21 @@ def main() -> None:
         current[0] = f"report{k}"
         points.hit(f"report{k}.begin")
         if has_files:
-            with tempfile.TemporaryDirectory() as directory:
+            with tempfile.TemporaryDirectory() as files:
                 for name in names(rank):
-                    path = Path(directory, name)
+                    path = Path(files, name)
                     path.parent.mkdir(exist_ok=True)
                     path.write_bytes(content(attempt, i, rank, name))
-                train.report(metrics(attempt, start, k), checkpoint=train.Checkpoint.from_directory(directory))
+                train.report(
+                    metrics(attempt, start, k),
+                    checkpoint=train.Checkpoint.from_directory(files),
+                    checkpoint_dir_name=directory(form, i) or None,
+                    wait=waits,
+                )
             given.append(i)
         else:
             train.report(metrics(attempt, start, k))
-        note(said, t="returned", i=i, k=k, start=start, files=has_files)
+        note(said, t="returned", i=i, k=k, start=start, files=has_files, waited=waits)
         points.hit(f"report{k}.returned")
         current[0] = ""
     end = time.monotonic() + _GATE_S

@@ -12,8 +12,8 @@ from typing import Any
 from tests.support import crash_checker, crash_server
 from tests.support.crash_case import Case, Outcome
 from tests.support.crash_checker import Seen
-from tests.support.crash_pods import AGENTS, Pods, free_ports
-from tests.support.crash_points import Plan, Shot, read_lines
+from tests.support.crash_pods import Pods, free_ports
+from tests.support.crash_points import Plan, read_lines
 
 KEEP = "CRASH_KEEP"  # environment variable: leave the directories of the cases in place
 _FIRST_PORT, _PORTS = 21000, 1000  # below the ephemeral ports, a range for each slot
@@ -50,12 +50,12 @@ class Slot:
         outcome.seconds = time.monotonic() - begun
         return outcome
 
-    def record(self, store: str, shots: tuple[Shot, ...], attempt: int) -> dict[str, list[dict[str, Any]]]:
-        """The points of each process of `attempt`, after the earlier ones were hit by `shots`."""
-        seen, pods = self._new(Case(store, shots), attempt)
+    def record(self, case: Case, attempt: int) -> dict[str, list[dict[str, Any]]]:
+        """The points of each process of `attempt`, after the earlier ones were hit by the shots of `case`."""
+        seen, pods = self._new(case, attempt)
         try:
             for number in range(attempt + 1):
-                pods.attempt(number, next((s for s in shots if s.attempt == number), None), tick=self._tick)
+                pods.attempt(number, next((s for s in case.shots if s.attempt == number), None), tick=self._tick)
         finally:
             pods.end(self._server.pid if self._server else None)
         found = {path.name.removeprefix("points-"): read_lines(path) for path in seen.case.glob("points-*")}
@@ -82,8 +82,8 @@ class Slot:
             run = server.directory / bucket / "run"
             uri = f"s3://{bucket}?endpoint_override=http://127.0.0.1:{server.port}&allow_bucket_creation=true"
             more = {"AWS_ACCESS_KEY_ID": crash_server.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": crash_server.SECRET_KEY}
-        Plan(case.shots, record, case.store, str(run), case.broken).write(directory)
-        return Seen(directory, run), Pods(directory, uri, more, self._ports)
+        Plan(case.shots, record, case.store, str(run), case.broken, case.form).write(directory)
+        return Seen(directory, run, case.form), Pods(directory, case.form, uri, more, self._ports)
 
     def _serve(self) -> crash_server.Server:
         if self._server is None:
@@ -115,8 +115,9 @@ class Slot:
             if shot is None or crash_checker.promises_all_reports(shot):
                 crash_checker.reported(seen, number)
                 complete.append(number)
+            crash_checker.waited(seen, number)
             crash_checker.results(seen, complete)
-            for who in AGENTS:
+            for who in pods.agents:
                 crash_checker.message(seen, seen.case / f"{number}-{who}/termination", f"{who} of attempt {number}")
         before = crash_checker.snapshot(seen.run)
         if frozen is not None:
