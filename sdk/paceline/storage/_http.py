@@ -18,6 +18,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from paceline.storage._errors import StorageError
+from paceline.storage._http_response import Headers, Response
 from paceline.storage.checksum import Kind
 
 CONNECT_TIMEOUT_S = 10.0
@@ -99,7 +100,7 @@ class Answer:
     """Status and headers; `body` is empty where it went into the sink."""
 
     status: int
-    headers: http.client.HTTPMessage
+    headers: Headers
     body: bytes = field(repr=False, default=b"")
 
 
@@ -158,23 +159,22 @@ class Connections:
         sink: Sink | None,
     ) -> Answer:
         length = body.length if isinstance(body, Slice) else len(body)
-        connection.putrequest(method, self._line(target), skip_host=True, skip_accept_encoding=True)
-        for name, value in headers.items():
-            connection.putheader(name, value)
+        head = [f"{method} {self._line(target)} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if length or method in ("PUT", "POST"):
-            connection.putheader("content-length", str(length))
+            head.append(f"content-length: {length}")
         if self._address.proxy and not self._address.secure and (login := _proxy_login(self._address.proxy)):
-            connection.putheader("proxy-authorization", login)
+            head.append(f"proxy-authorization: {login}")
         broken: OSError | None = None
         try:
-            connection.endheaders(body if isinstance(body, bytes) and length else None)
+            connection.sock.sendall(_encoded(head) + (body if isinstance(body, bytes) else b""))
             if isinstance(body, Slice):
                 _send(connection, body)
         except ConnectionError as e:
             # A store that refuses answers at once and closes: its words are worth more than "broken pipe".
             broken = e
         try:
-            response = connection.getresponse()
+            response = Response(connection.sock, method)
+            response.begin()
         except (OSError, http.client.HTTPException) as e:
             raise broken or e from None
         try:
@@ -242,6 +242,13 @@ class _BrokenBodyError(ConnectionError):
 def _distrusted(address: Address, error: ssl.SSLCertVerificationError) -> StorageError:
     way_out = f"; {address.trust}" if address.trust else ""
     return StorageError(f"the certificate of {address.host_header} is not trusted: {error.verify_message}{way_out}")
+
+
+def _encoded(head: list[str]) -> bytes:
+    if any("\r" in line or "\n" in line for line in head):
+        # A token from the environment with the line's end still on it.
+        raise StorageError("a header of the request holds a line break: look at the credentials in the environment")
+    return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
 
 
 def _send(connection: http.client.HTTPConnection, body: Slice) -> None:

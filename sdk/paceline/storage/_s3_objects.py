@@ -125,7 +125,7 @@ class Objects:
     def head(self, key: str) -> Stored:
         """Size and sums."""
         answer = self._ask("read", "HEAD", key, {}, {"x-amz-checksum-mode": "ENABLED"})
-        return Stored(int(answer.headers.get("Content-Length", 0)), answer.headers.get("ETag", ""), self._sum(answer))
+        return Stored(int(answer.headers.get("Content-Length", "0")), answer.headers.get("ETag", ""), self._sum(answer))
 
     def get(self, key: str, offset: int, length: int | None, sink: Sink) -> Stored:
         """Give the bytes from `offset` to `sink` as they come: `length` of them, None for the whole object.
@@ -136,7 +136,7 @@ class Objects:
         if length is not None:
             headers = {"range": f"bytes={offset}-{offset + length - 1}"}
         answer = self._ask("download", "GET", key, {}, headers, sink=sink)
-        size = int(answer.headers.get("Content-Length", 0))
+        size = int(answer.headers.get("Content-Length", "0"))
         if length is not None:
             if answer.status != 206:
                 raise StorageError(f"cannot download {self._name(key)}: the store ignores the Range of a request")

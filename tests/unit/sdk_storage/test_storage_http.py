@@ -241,3 +241,67 @@ def test_a_silent_server_is_given_up(server: Server, monkeypatch: pytest.MonkeyP
 )
 def test_the_host_header(address: Address, header: str) -> None:
     assert address.host_header == header
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nCONTENT-Length:2\r\n\r\nok", b"ok", id="any case, no space"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" + OK, b"ok", id="continue first"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", id="chunks"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", b"", id="no content"),
+        pytest.param(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", b"ok", id="no reason"),
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok", id="bare line ends"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_understood_and_the_connection_used_again(server: Server, said: bytes, body: bytes) -> None:
+    connections = Connections(server.address)
+    server.scripts = [answer(said), answer(OK)]
+    assert connections.request("GET", "/x", {"host": "h"}).body == body
+    assert connections.request("GET", "/x", {"host": "h"}).body == b"ok"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", id="says close"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", id="1.0"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\nok", id="no length"),
+    ],
+)
+def test_a_connection_that_ends_with_its_answer_is_not_used_again(server: Server, said: bytes) -> None:
+    connections = Connections(server.address)
+    server.scripts = [answer(said, again=False), answer(OK)]
+    assert connections.request("GET", "/x", {"host": "h"}).body == b"ok"
+    assert connections.request("GET", "/x", {"host": "h"}).body == b"ok"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another protocol"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", id="half a head"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n", id="too many headers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", id="too long a header"),
+    ],
+)
+def test_what_is_no_answer_is_a_failure(server: Server, said: bytes) -> None:
+    server.scripts = [answer(said, again=False)]
+    with pytest.raises(NoAnswerError):
+        Connections(server.address).request("GET", "/x", {"host": "h"})
+
+
+def test_a_line_break_in_a_header_is_refused(server: Server) -> None:
+    with pytest.raises(StorageError, match="line break: look at the credentials"):
+        Connections(server.address).request("GET", "/x", {"x-amz-security-token": "abc\r\nX: injected"})
+    assert server.heads == []
+
+
+def test_headers_are_found_by_any_name_and_joined(server: Server) -> None:
+    said = b"HTTP/1.1 200 OK\r\nX-Goog-Hash: crc32c=AA==\r\nx-goog-hash: md5=BB==\r\nContent-Length: 0\r\n\r\n"
+    server.scripts = [answer(said)]
+    headers = Connections(server.address).request("GET", "/x", {"host": "h"}).headers
+    assert headers.get("X-GOOG-HASH") == "crc32c=AA==, md5=BB=="
+    assert headers.get("ETag") is None
