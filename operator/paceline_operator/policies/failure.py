@@ -18,6 +18,7 @@ FINAL = {
 }
 OOM = "OOMKilled"
 LOST_BY = {"DeletionByTaintManager", "DeletionByPodGC"}
+PREEMPTED_BY = "PreemptionByScheduler"
 LOST_REASONS = {"NodeLost", "NodeShutdown", "Terminated"}
 MAX_LINES = 12
 SIGNAL_BASE = 128
@@ -103,6 +104,8 @@ def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bo
 def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence: bool) -> tuple[str, bool]:
     if pod.disruption in LOST_BY or pod.reason in LOST_REASONS:
         return reasons.NODE_LOST, False
+    if pod.disruption == PREEMPTED_BY:
+        return reasons.PREEMPTED, False
     if pod.reason == "Evicted" or pod.disruption:
         return reasons.POD_EVICTED, False
     if pod.deleting:
@@ -119,12 +122,8 @@ def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence
 def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) -> str:
     if cause == reasons.OOM_KILLED:
         return f"exited {exit_code} (out of memory: raise spec.workers.resources.memory)"
-    if cause == reasons.NODE_LOST:
-        return f"was lost with node {pod.node or 'unknown'}"
-    if cause == reasons.POD_EVICTED:
-        return f"was evicted from node {pod.node or 'unknown'}"
-    if cause == reasons.POD_DELETED:
-        return "was deleted"
+    if cause in reasons.FROM_OUTSIDE:
+        return _taken(pod, cause)
     if exit_code is None:
         return f"failed ({pod.reason or 'no reason given'})"
     signal = f" (signal {exit_code - SIGNAL_BASE})" if exit_code > SIGNAL_BASE else ""
@@ -145,13 +144,22 @@ def _details(pod: PodSeen, report: AgentReport | None, told: WorkerFailure) -> s
 
 
 def _deleted(pod: PodSeen, per_pod: int) -> Failure:
-    lost = pod.disruption in LOST_BY
-    evicted = bool(pod.disruption) and not lost
-    cause = reasons.NODE_LOST if lost else reasons.POD_EVICTED if evicted else reasons.POD_DELETED
-    what = {
-        reasons.NODE_LOST: f"was lost with node {pod.node}",
-        reasons.POD_EVICTED: f"was evicted from node {pod.node}",
+    cause, _ = _cause(pod, WorkerFailure(), None, consequence=True)
+    return Failure(
+        cause,
+        pod.name,
+        f"pod {pod.name} {_taken(pod, cause)}",
+        rank=pod.index * per_pod,
+        node=pod.node or None,
+        details=pod.message,
+    )
+
+
+def _taken(pod: PodSeen, cause: str) -> str:
+    node = pod.node or "unknown"
+    return {
+        reasons.NODE_LOST: f"was lost with node {node}",
+        reasons.POD_EVICTED: f"was evicted from node {node}",
+        reasons.PREEMPTED: f"was preempted on node {node} by a pod of higher priority",
         reasons.POD_DELETED: "was deleted",
     }[cause]
-    rank = pod.index * per_pod
-    return Failure(cause, pod.name, f"pod {pod.name} {what}", rank=rank, node=pod.node or None, details=pod.message)

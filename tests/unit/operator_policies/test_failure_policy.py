@@ -107,10 +107,19 @@ def test_the_agents_word_names_rank_error_and_time() -> None:
             id="being deleted, node lost",
         ),
         pytest.param(
-            pod(0).running().deleting().with_(disruption="PreemptionByScheduler"),
+            pod(0).running().deleting().with_(disruption="EvictionByEvictionAPI"),
             "PodEvicted",
             "evicted from node node-1",
             id="being evicted",
+        ),
+        pytest.param(
+            pod(0).running().deleting().with_(disruption="PreemptionByScheduler"),
+            "Preempted",
+            "preempted on node node-1 by a pod of higher priority",
+            id="being preempted",
+        ),
+        pytest.param(
+            pod(0).failed(143).with_(disruption="PreemptionByScheduler"), "Preempted", "higher priority", id="preempted"
         ),
     ],
 )
