@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from paceline.api import WorkerError, reasons
 from paceline_operator import contract
@@ -15,6 +16,11 @@ FINAL = {
     contract.AGENT_STORAGE_ERROR: reasons.STORAGE_ERROR,
     contract.AGENT_INVALID_CONFIG: reasons.INVALID_CONFIG,
     contract.AGENT_COMMAND_NOT_STARTED: reasons.INVALID_CONFIG,
+}
+SEEN_FROM_OUTSIDE = {
+    contract.AGENT_STALLED: reasons.STALLED,
+    contract.AGENT_LOST: reasons.POD_UNREACHABLE,
+    contract.AGENT_LEAD_LOST: reasons.POD_UNREACHABLE,
 }
 OOM = "OOMKilled"
 LOST_BY = {"DeletionByTaintManager", "DeletionByPodGC"}
@@ -58,7 +64,7 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
     found = [_of_pod(pod, names, per_pod) for pod in current if pod.failed]
     if found:
         # A worker that was stopped from outside failed as a consequence, whenever its clock says it ended.
-        return min(found, key=lambda item: (item[0], item[1].at is None, item[1].at, item[1].pod))[1]
+        return min(found, key=_order)[1]
     going = next((pod for pod in current if pod.deleting and not pod.succeeded), None)
     if going is not None:
         return _deleted(going, per_pod)
@@ -70,12 +76,20 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
     return None
 
 
+def _order(found: tuple[bool, Failure]) -> tuple[Any, ...]:
+    """The first in time; of those that tell the same failure the one that knows most of it."""
+    consequence, failure = found
+    return consequence, failure.at is None, failure.at, -len(failure.details), failure.pod
+
+
 def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bool, Failure]:
     """Return whether it was stopped from outside, and the failure that it tells of."""
     report = reports.read(pod.exit_message) if pod.exit_message else None
     told = report.failure if report and report.failure else WorkerFailure()
     consequence = report is not None and report.outcome == "terminated"
     rank = told.rank if told.rank is not None else pod.index * per_pod
+    if told.reason == contract.AGENT_LEAD_LOST:
+        rank = 0  # the others tell it
     # All agents tell the failure that ended the attempt, also those of other pods than the failed worker's.
     pod = pods.get(rank // per_pod, pod)
     exit_code = told.exit_code if told.exit_code is not None else pod.exit_code
@@ -114,6 +128,8 @@ def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence
         return reasons.OOM_KILLED, False
     if told.reason in FINAL:
         return FINAL[told.reason], True
+    if told.reason in SEEN_FROM_OUTSIDE:
+        return SEEN_FROM_OUTSIDE[told.reason], False
     if exit_code is None or consequence:
         return reasons.POD_FAILED, False
     return reasons.WORKER_FAILED, False
@@ -122,6 +138,10 @@ def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence
 def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) -> str:
     if cause == reasons.OOM_KILLED:
         return f"exited {exit_code} (out of memory: raise spec.workers.resources.memory)"
+    if cause == reasons.STALLED:
+        return f"hangs: {told.message}"
+    if cause == reasons.POD_UNREACHABLE:
+        return f"cannot be reached: {told.message}"
     if cause in reasons.FROM_OUTSIDE:
         return _taken(pod, cause)
     if exit_code is None:

@@ -27,13 +27,15 @@ OOM_KILLED = "OOMKilled"
 POD_DELETED = "PodDeleted"
 POD_EVICTED = "PodEvicted"
 PREEMPTED = "Preempted"
+POD_UNREACHABLE = "PodUnreachable"
+STALLED = "Stalled"
 POD_FAILED = "PodFailed"
 NODE_LOST = "NodeLost"
 
 # A machine was taken from the job, or failed: no fault of the script.
-PREEMPTIONS = frozenset({PREEMPTED, POD_EVICTED, NODE_LOST})
-# The worker was stopped; its exit code is that of the signal.
-FROM_OUTSIDE = PREEMPTIONS | {POD_DELETED}
+PREEMPTIONS = frozenset({PREEMPTED, POD_EVICTED, POD_UNREACHABLE, NODE_LOST})
+# The worker was stopped: its exit code is that of the signal, or of the agent.
+FROM_OUTSIDE = PREEMPTIONS | {POD_DELETED, STALLED}
 
 # Why it does not run yet, or not now.
 WAITING_FOR_NODES = "WaitingForNodes"
@@ -73,6 +75,8 @@ REASONS = frozenset(
         POD_DELETED,
         POD_EVICTED,
         PREEMPTED,
+        POD_UNREACHABLE,
+        STALLED,
         POD_FAILED,
         NODE_LOST,
         WAITING_FOR_NODES,

@@ -15,8 +15,8 @@ CleanPodPolicy: TypeAlias = Literal["Running", "All", "None"]
 ScoreOrder: TypeAlias = Literal["min", "max"]
 FailureAction: TypeAlias = Literal["Fail", "Restart", "RestartUncounted"]
 FailureCause: TypeAlias = Literal[
-    "WorkerFailed", "OOMKilled", "PodFailed", "PodDeleted", "PodEvicted", "Preempted", "NodeLost", "StorageError",
-    "InvalidConfig",
+    "WorkerFailed", "OOMKilled", "Stalled", "PodFailed", "PodDeleted", "PodEvicted", "Preempted", "PodUnreachable",
+    "NodeLost", "StorageError", "InvalidConfig",
 ]  # fmt: skip
 ImagePullPolicy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
 
@@ -169,9 +169,14 @@ class FailurePolicy(SpecModel):
     max_restarts: Annotated[int, Field(ge=-1, le=INT32_MAX)] = 3
     """How many times the whole group starts again from the latest checkpoint. -1: without bound. 0: never."""
     max_preemptions: Annotated[int, Field(ge=-1, le=INT32_MAX)] = -1
-    """As maxRestarts, for restarts after a pod was evicted, preempted or lost with its node. Counted apart."""
+    """As maxRestarts, for restarts after a pod was evicted, preempted, unreachable or lost with its node. Counted
+    apart."""
     backoff_seconds: BackoffSeconds = Field(default_factory=BackoffSeconds)
     """Waiting time before a restart."""
+    stall_timeout_seconds: Annotated[int, Field(ge=0, le=INT32_MAX)] = 1800
+    """Seconds without a report of a worker that has reported before, until the group starts again with the cause
+    Stalled; never less than three times the longest silence before a report so far. 0: never. Of scripts that do not
+    report nothing is known. A change takes effect with the next attempt."""
     rules: Annotated[list[FailureRule], Field(max_length=16)] = Field(default_factory=list)
     """The first one that matches decides. Where none does, storage and configuration errors end the job, and all else
     restarts it."""
