@@ -54,11 +54,16 @@ CHECKPOINTS = "PACELINE_CHECKPOINTS"
 ARTIFACTS = "PACELINE_ARTIFACTS"
 LEAD = "PACELINE_LEAD"
 GRACE_SECONDS = "PACELINE_GRACE_SECONDS"
+STALL_SECONDS = "PACELINE_STALL_SECONDS"
 
 # Reasons inside the agent's failure report that no restart can mend.
 AGENT_STORAGE_ERROR = "StorageError"
 AGENT_INVALID_CONFIG = "InvalidConfig"
 AGENT_COMMAND_NOT_STARTED = "CommandNotStarted"
+# Of what was seen from outside: no process has ended by itself.
+AGENT_STALLED = "Stalled"
+AGENT_LOST = "AgentLost"
+AGENT_LEAD_LOST = "LeadLost"
 
 STATUS_PATH = "/status"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from paceline.policy.restart import Account
 
 PHASES: tuple[str, ...] = (
     "Pending", "Suspended", "Scheduling", "Starting", "Running", "Restarting", "Succeeded", "Failed",
@@ -33,9 +36,13 @@ class Metrics:
             "paceline_api_request_seconds", "Time of a request to the API server.", ["verb"], buckets=_BUCKETS,
             registry=self.registry,
         )  # fmt: skip
+        restarts = Counter(
+            "paceline_restarts", "Restarts of a whole group, by what they were counted as.", ["account"],
+            registry=self.registry,
+        )  # fmt: skip
         self._done = {
             "pods": Counter("paceline_pods_created", "Pods created.", registry=self.registry),
-            "restarts": Counter("paceline_restarts", "Restarts of a whole group.", registry=self.registry),
+            **{account: restarts.labels(account) for account in get_args(Account)},
         }
         self._leader = Gauge("paceline_leader", "1 while this replica works.", registry=self.registry)
 
@@ -53,7 +60,7 @@ class Metrics:
         self._request_seconds.labels(verb).observe(seconds)
 
     def counted(self, what: str, count: int) -> None:
-        """Count pods created or restarts."""
+        """Count `pods` created, or restarts by their account."""
         self._done[what].inc(count)
 
     def leading(self, is_leader: bool) -> None:

@@ -190,3 +190,33 @@ def test_a_rank_that_dies_before_giving_its_shard_leaves_no_checkpoint_behind(tm
         )
     assert list(pair.commits()) == [0]
     assert sorted(p.name for p in pair.run.glob("checkpoint_*")) == ["checkpoint_000000"]
+
+
+HANGS = """
+    import os, time
+    from paceline import train
+    def wait_for_a_message_that_never_comes():
+        while True:
+            time.sleep(3600)
+    for i in range(100):
+        if i == 3 and os.environ["RANK"] == "1":
+            wait_for_a_message_that_never_comes()
+        train.report({"step": i})
+        print("reported", i, flush=True)
+        if i == 3:
+            time.sleep(3600)  # in a collective operation, for the other
+        time.sleep(0.05)
+"""
+
+
+def test_a_worker_that_hangs_is_named_with_its_stack(two: Job) -> None:
+    command = two.script(HANGS)
+    lead = two.start(command, PACELINE_STALL_SECONDS="1.5")
+    second = two.start(command, pod=1)
+    assert (lead.wait(), second.wait()) == (76, 76)
+    assert "rank 1 is behind, with 3 reports, others have 4" in lead.log
+    told = second.message["failure"]
+    assert (told["reason"], told["rank"]) == ("Stalled", 1)
+    assert any("wait_for_a_message_that_never_comes" in line for line in told["lastLines"])
+    assert "wait_for_a_message_that_never_comes" in second.log
+    assert lead.message["failure"]["message"] == told["message"]

@@ -124,6 +124,9 @@ class TrainJobBuilder:
     def max_restarts(self, max_restarts: int) -> TrainJobBuilder:
         return self._in("failurePolicy", maxRestarts=max_restarts)
 
+    def failure_policy(self, **fields: Any) -> TrainJobBuilder:
+        return self._in("failurePolicy", **fields)
+
     def backoff(self, initial: int, max: int) -> TrainJobBuilder:
         return self._in("failurePolicy", backoffSeconds={"initial": initial, "max": max})
 

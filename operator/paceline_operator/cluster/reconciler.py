@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from paceline.api import TrainJobStatus
+from paceline.policy.restart import Account
 from paceline_operator.cluster import mergepatch, unreadable, warnings
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError
@@ -104,8 +106,8 @@ class Reconciler:
             await self._refresh(key, known)
             return False
         known.last_write = self._now()
-        if decided.status.restarts > known.job.status.restarts:
-            self._counted("restarts", 1)
+        if decided.status.phase == "Restarting" and decided.status.attempt > known.job.status.attempt:
+            self._counted(_account(known.job.status, decided.status), 1)
         self._jobs.put(body, self._now())
         log.info("%s: %s (attempt %d)", key, decided.status.phase, decided.status.attempt, extra={"job": key})
         return True
@@ -247,3 +249,9 @@ def _key(metadata: dict[str, Any]) -> str:
 def _kinds(known: Remembered) -> dict[str, tuple[int, str]]:
     """What is refused and why, without the message, which may differ each time."""
     return {what: (refusal.code, refusal.reason) for what, refusal in known.refusals.items()}
+
+
+def _account(before: TrainJobStatus, after: TrainJobStatus) -> Account:
+    if after.restarts > before.restarts:
+        return "restart"
+    return "preemption" if after.preemptions > before.preemptions else "uncounted"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from paceline.api import TrainJob, TrainJobStatus, check, reasons
+from paceline.api import FailurePolicy, TrainJob, TrainJobStatus, check, reasons, warnings
 from paceline_operator.planning import status as statuses
 from paceline_operator.planning.plan import Note, Plan
 from paceline_operator.policies import cleanup, deadline, failure, problems, restart, success, suspend, ttl, writes
@@ -149,16 +149,16 @@ def _broken(
     started = _started(status, seen.of(status.attempt))
     history = [*status.history, statuses.record(status, broken, now)]
     status = statuses.with_(status, start_time=started or now)
-    decision = restart.decide(broken, history, restarts=status.restarts, policy=job.spec.failure_policy)
+    policy = job.spec.failure_policy
+    decision = restart.decide(broken, history, restarts=status.restarts, preemptions=status.preemptions, policy=policy)
     if isinstance(decision, restart.FailJob):
         recorded = statuses.with_(status, history=history)
         return _fail(job, recorded, seen, decision.reason, decision.message, now, config, broken)
-    wanted = statuses.restarting(job, status, broken, history, decision.after, now)
+    wanted = statuses.restarting(job, status, broken, history, decision, now)
     where = f"from {status.checkpoint.path}" if status.checkpoint else "from the start"
-    allowed = job.spec.failure_policy.max_restarts
-    of = f" of {allowed}" if allowed >= 0 else ""
     wait = f" after {decision.after.total_seconds():g} s" if decision.after else ""
-    note = Note("Warning", broken.cause, f"{broken.sentence}; restarting{wait} {where} (restart {wanted.restarts}{of})")
+    counted = _counted(wanted, policy, decision)
+    note = Note("Warning", broken.cause, f"{broken.sentence}; restarting{wait} {where} ({counted})")
     return Plan(
         status=wanted,
         events=(note,),
@@ -168,6 +168,16 @@ def _broken(
         delete=cleanup.of_past_attempts(seen.pods, wanted.attempt, now),
         requeue_after=decision.after or None,
     )
+
+
+def _counted(status: TrainJobStatus, policy: FailurePolicy, decision: restart.RestartGroup) -> str:
+    if decision.account == "uncounted":
+        return f"not counted, by failurePolicy.rules[{decision.rule}]"
+    preempted = decision.account == "preemption"
+    number, allowed = (
+        (status.preemptions, policy.max_preemptions) if preempted else (status.restarts, policy.max_restarts)
+    )
+    return f"{decision.account} {number}" + (f" of {allowed}" if allowed >= 0 else "")
 
 
 def _go_on(
@@ -229,6 +239,8 @@ def _story(job: TrainJob, new: TrainJobStatus, problem: Problem | None, going: P
     if going.status is None:
         return ()
     notes = []
+    if job.status.observed_generation != job.metadata.generation:
+        notes += [Note("Warning", reasons.RULE_SHADOWED, str(found)) for found in warnings(job.spec)]
     if problem is not None and not _known(job.status, problem):
         notes.append(Note("Warning", problem.reason, problem.message))
     if new.phase != "Running" or job.status.phase == "Running":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from paceline.api import FailureRecord, Result, TrainJob, TrainJobStatus, Uploads, WorkerCounts, reasons
@@ -13,6 +13,7 @@ from paceline_operator.policies import reports
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.observed import AgentReport, Observed, PodSeen
 from paceline_operator.policies.problems import Problem
+from paceline_operator.policies.restart import RestartGroup
 
 
 def with_(status: TrainJobStatus, **changes: Any) -> TrainJobStatus:
@@ -178,10 +179,11 @@ def restarting(
     status: TrainJobStatus,
     failure: Failure,
     history: list[FailureRecord],
-    after: timedelta,
+    decision: RestartGroup,
     now: datetime,
 ) -> TrainJobStatus:
     """Return the status that puts the next attempt on record."""
+    after, account = decision.after, decision.account
     conditions = Conditions(status.conditions, now, job.metadata.generation)
     reason = reasons.BACKOFF if after else reasons.RESTARTING
     conditions.set(reasons.SCHEDULED, False, reason)
@@ -192,7 +194,8 @@ def restarting(
         conditions=conditions.values(),
         observed_generation=job.metadata.generation,
         attempt=status.attempt + 1,
-        restarts=status.restarts + 1,
+        restarts=status.restarts + (account == "restart"),
+        preemptions=status.preemptions + (account == "preemption"),
         next_attempt_time=now + after if after else None,
         running_time=None,
         workers=WorkerCounts(desired=job.spec.workers.count),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from paceline.api import WorkerError, reasons
 from paceline_operator import contract
@@ -16,8 +17,14 @@ FINAL = {
     contract.AGENT_INVALID_CONFIG: reasons.INVALID_CONFIG,
     contract.AGENT_COMMAND_NOT_STARTED: reasons.INVALID_CONFIG,
 }
+SEEN_FROM_OUTSIDE = {
+    contract.AGENT_STALLED: reasons.STALLED,
+    contract.AGENT_LOST: reasons.POD_UNREACHABLE,
+    contract.AGENT_LEAD_LOST: reasons.POD_UNREACHABLE,
+}
 OOM = "OOMKilled"
 LOST_BY = {"DeletionByTaintManager", "DeletionByPodGC"}
+PREEMPTED_BY = "PreemptionByScheduler"
 LOST_REASONS = {"NodeLost", "NodeShutdown", "Terminated"}
 MAX_LINES = 12
 SIGNAL_BASE = 128
@@ -57,7 +64,7 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
     found = [_of_pod(pod, names, per_pod) for pod in current if pod.failed]
     if found:
         # A worker that was stopped from outside failed as a consequence, whenever its clock says it ended.
-        return min(found, key=lambda item: (item[0], item[1].at is None, item[1].at, item[1].pod))[1]
+        return min(found, key=_order)[1]
     going = next((pod for pod in current if pod.deleting and not pod.succeeded), None)
     if going is not None:
         return _deleted(going, per_pod)
@@ -69,12 +76,20 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
     return None
 
 
+def _order(found: tuple[bool, Failure]) -> tuple[Any, ...]:
+    """The first in time; of those that tell the same failure the one that knows most of it."""
+    consequence, failure = found
+    return consequence, failure.at is None, failure.at, -len(failure.details), failure.pod
+
+
 def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bool, Failure]:
     """Return whether it was stopped from outside, and the failure that it tells of."""
     report = reports.read(pod.exit_message) if pod.exit_message else None
     told = report.failure if report and report.failure else WorkerFailure()
     consequence = report is not None and report.outcome == "terminated"
     rank = told.rank if told.rank is not None else pod.index * per_pod
+    if told.reason == contract.AGENT_LEAD_LOST:
+        rank = 0  # the others tell it
     # All agents tell the failure that ended the attempt, also those of other pods than the failed worker's.
     pod = pods.get(rank // per_pod, pod)
     exit_code = told.exit_code if told.exit_code is not None else pod.exit_code
@@ -103,6 +118,8 @@ def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bo
 def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence: bool) -> tuple[str, bool]:
     if pod.disruption in LOST_BY or pod.reason in LOST_REASONS:
         return reasons.NODE_LOST, False
+    if pod.disruption == PREEMPTED_BY:
+        return reasons.PREEMPTED, False
     if pod.reason == "Evicted" or pod.disruption:
         return reasons.POD_EVICTED, False
     if pod.deleting:
@@ -111,6 +128,8 @@ def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence
         return reasons.OOM_KILLED, False
     if told.reason in FINAL:
         return FINAL[told.reason], True
+    if told.reason in SEEN_FROM_OUTSIDE:
+        return SEEN_FROM_OUTSIDE[told.reason], False
     if exit_code is None or consequence:
         return reasons.POD_FAILED, False
     return reasons.WORKER_FAILED, False
@@ -119,12 +138,12 @@ def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence
 def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) -> str:
     if cause == reasons.OOM_KILLED:
         return f"exited {exit_code} (out of memory: raise spec.workers.resources.memory)"
-    if cause == reasons.NODE_LOST:
-        return f"was lost with node {pod.node or 'unknown'}"
-    if cause == reasons.POD_EVICTED:
-        return f"was evicted from node {pod.node or 'unknown'}"
-    if cause == reasons.POD_DELETED:
-        return "was deleted"
+    if cause == reasons.STALLED:
+        return f"hangs: {told.message}"
+    if cause == reasons.POD_UNREACHABLE:
+        return f"cannot be reached: {told.message}"
+    if cause in reasons.FROM_OUTSIDE:
+        return _taken(pod, cause)
     if exit_code is None:
         return f"failed ({pod.reason or 'no reason given'})"
     signal = f" (signal {exit_code - SIGNAL_BASE})" if exit_code > SIGNAL_BASE else ""
@@ -145,13 +164,22 @@ def _details(pod: PodSeen, report: AgentReport | None, told: WorkerFailure) -> s
 
 
 def _deleted(pod: PodSeen, per_pod: int) -> Failure:
-    lost = pod.disruption in LOST_BY
-    evicted = bool(pod.disruption) and not lost
-    cause = reasons.NODE_LOST if lost else reasons.POD_EVICTED if evicted else reasons.POD_DELETED
-    what = {
-        reasons.NODE_LOST: f"was lost with node {pod.node}",
-        reasons.POD_EVICTED: f"was evicted from node {pod.node}",
+    cause, _ = _cause(pod, WorkerFailure(), None, consequence=True)
+    return Failure(
+        cause,
+        pod.name,
+        f"pod {pod.name} {_taken(pod, cause)}",
+        rank=pod.index * per_pod,
+        node=pod.node or None,
+        details=pod.message,
+    )
+
+
+def _taken(pod: PodSeen, cause: str) -> str:
+    node = pod.node or "unknown"
+    return {
+        reasons.NODE_LOST: f"was lost with node {node}",
+        reasons.POD_EVICTED: f"was evicted from node {node}",
+        reasons.PREEMPTED: f"was preempted on node {node} by a pod of higher priority",
         reasons.POD_DELETED: "was deleted",
     }[cause]
-    rank = pod.index * per_pod
-    return Failure(cause, pod.name, f"pod {pod.name} {what}", rank=rank, node=pod.node or None, details=pod.message)

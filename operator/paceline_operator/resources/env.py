@@ -37,6 +37,7 @@ def shared(job: TrainJob, group: Group, config: JobDefaults, grace_s: int) -> di
         contract.CHECKPOINTS: _json({key: value for key, value in kept.items() if value is not None}),
         contract.LEAD: f"{group.address(0)}:{contract.AGENT_PORT}",
         contract.GRACE_SECONDS: str(grace_s),
+        contract.STALL_SECONDS: str(job.spec.failure_policy.stall_timeout_seconds),
     }
     path = store.path(job, config)
     if path is not None:

@@ -213,8 +213,15 @@ class Agent:
             self._kill_at = self._terminated_at + self._config.grace_s * _TRAINING_SHARE
         else:
             self._kill_at = time.monotonic() + min(_SURVIVORS_S, self._config.grace_s * _TRAINING_SHARE)
+        stop = self._stop if self._failure is None and self._terminated_at is None else None
+        if stop is not None:
+            log.say(f"the attempt ends: {stop.sentence}")
+        stalled = stop is not None and stop.reason == c.REASON_STALLED
         for running in self._processes:
-            running.ask_to_end()
+            if stalled:
+                running.ask_for_stacks()
+            else:
+                running.ask_to_end()
 
     def _is_stopped(self) -> bool:
         return (
@@ -290,7 +297,7 @@ class Agent:
     def _judge(self) -> int:
         """Outcome of this pod, as `_state`, and the exit code."""
         if self._failure is None:
-            self._failure = self._stop
+            self._failure = self._with_stacks(self._stop)
         if self._failure is not None:
             self._state = "failed"
             return self._failure.exit_code or 1
@@ -299,6 +306,15 @@ class Agent:
             return c.EXIT_TERMINATED
         self._state = "succeeded"
         return 0
+
+    def _with_stacks(self, stop: Failure | None) -> Failure | None:
+        """A stall is seen by the lead; what the process itself had to say stands in its own pod."""
+        if stop is None or stop.rank is None or stop.rank not in self._config.ranks:
+            return stop
+        if stop.reason != c.REASON_STALLED:
+            return stop
+        self._output.wait(stop.rank, _LAST_OUTPUT_S)
+        return replace(stop, last_lines=tuple(self._output.last_lines(stop.rank)))
 
     async def _leave_word(self, exit_code: int) -> None:
         """Termination message; on the lead also the run files and error.json."""

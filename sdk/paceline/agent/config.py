@@ -60,6 +60,7 @@ class AgentConfig:
     termination_log: Path = Path("/dev/termination-log")
     lead_start_s: float = _DEFAULT_LEAD_START_S
     lead_lost_s: float = _DEFAULT_LEAD_LOST_S
+    stall_s: float = 0.0  # silence of a process that has reported before, until the attempt is given up; 0: for ever
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)  # what the processes inherit; may hold secrets
 
     @property
@@ -129,6 +130,7 @@ class AgentConfig:
             storage_filesystem=Path(filesystem) if (filesystem := environ.get(c.STORAGE_FILESYSTEM)) else None,
             lead=_lead(environ, http_port, node_rank),
             grace_s=_seconds(environ, c.GRACE_SECONDS, _DEFAULT_GRACE_S),
+            stall_s=_seconds(environ, c.STALL_SECONDS, 0.0),
             http_host=environ.get(c.AGENT_HOST) or None,
             http_port=http_port,
             termination_log=Path(environ.get(c.TERMINATION_LOG) or "/dev/termination-log"),

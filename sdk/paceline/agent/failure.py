@@ -47,6 +47,8 @@ class Failure:
     @property
     def sentence(self) -> str:
         """For the log: `rank 3 exited 137 (killed by SIGKILL): ...`."""
+        if self.reason in (c.REASON_STALLED, c.REASON_AGENT_LOST):
+            return self.message  # seen from outside: no process has ended
         who = "" if self.rank is None else f"rank {self.rank} "
         how = ""
         if self.rank is not None:

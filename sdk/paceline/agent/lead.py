@@ -27,6 +27,7 @@ from paceline.agent.reports import Reports
 from paceline.agent.rounds import Rounds
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.runsync import RunSync
+from paceline.agent.stalls import StallWatch
 from paceline.agent.stores import Stores
 from paceline.agent.waiting import until_set
 
@@ -58,6 +59,7 @@ class Lead:
         self._waiting_since: tuple[int, float] | None = None
         self._artifact_owners: dict[str, int] = {}
         self._artifacts_warned = False
+        self._stalls = StallWatch(config.stall_s)
         self._wake = asyncio.Event()
         self.failure: Failure | None = None
 
@@ -108,8 +110,9 @@ class Lead:
         if not self._ready:
             return Orders(stop=self.failure)
         node = beat.node_rank
-        self._heard[node] = self._clock()
+        now = self._heard[node] = self._clock()
         self._beats[node] = beat
+        self._stalls.seen(beat.ranks, now)
         for rank in beat.ranks:
             self._rounds.seen(rank.rank, rank.reports)
             if rank.ended:
@@ -178,6 +181,7 @@ class Lead:
                 self._wake.clear()
                 await self._advance()
                 self._look_for_silence()
+                self._look_for_stalls()
                 if self._sync.due:
                     await self._sync.now()
             writer.result()
@@ -252,6 +256,7 @@ class Lead:
         if self.failure is None:
             lost = silence.lost_pod(
                 self._config.nodes,
+                self._config.local_world_size,
                 now=now,
                 started=self._started,
                 heard=self._heard,
@@ -260,6 +265,12 @@ class Lead:
                 limit_s=self._config.lead_lost_s,
             )
             self.failure = replace(lost, time=rfc3339(time.time())) if lost else None
+
+    def _look_for_stalls(self) -> None:
+        now = self._clock()
+        self._stalls.hold(now, held=self._committing is not None and not self._committing.idle)
+        if self.failure is None and (stalled := self._stalls.stalled(now)):
+            self.failure = replace(stalled, time=rfc3339(time.time()))
 
     # --- what the lead tells -------------------------------------------------------------------
 

@@ -42,15 +42,22 @@ class Process:
 
         A shell would die of it and leave the training behind, so there the whole group gets it.
         """
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.returncode is not None:
             return
         try:
             if Path(f"/proc/{self.pid}/exe").resolve().name in _SHELLS:
-                os.killpg(self.pid, signal.SIGTERM)
+                os.killpg(self.pid, number)
             else:
-                self._popen.send_signal(signal.SIGTERM)
+                self._popen.send_signal(number)
         except (ProcessLookupError, PermissionError, FileNotFoundError):  # the last: it has just ended
             pass
+
+    def ask_for_stacks(self) -> None:
+        """SIGABRT: Python writes the stack of every thread to stderr (PYTHONFAULTHANDLER) and ends."""
+        self._signal(signal.SIGABRT)
 
     def kill(self) -> None:
         """SIGKILL to it and all that it started in its session's group."""
@@ -118,6 +125,8 @@ def environment(config: AgentConfig, local_rank: int, *, socket: Path, resumed: 
     env.setdefault(c.OMP_NUM_THREADS, str(max(1, len(os.sched_getaffinity(0)) // config.local_world_size)))
     # Lines reach the log when they are printed, also when the process is killed right after.
     env.setdefault("PYTHONUNBUFFERED", "1")
+    # What a process was doing when it crashed in native code, or when it was ended because it hung.
+    env.setdefault("PYTHONFAULTHANDLER", "1")
     if tf_config := env.get(c.TF_CONFIG):
         env[c.TF_CONFIG] = _tf_config(tf_config, rank)
     env["PYTHONPATH"] = _python_path(env)

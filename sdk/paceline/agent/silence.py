@@ -10,6 +10,7 @@ from paceline.agent.failure import Failure
 
 def lost_pod(
     nodes: int,
+    local_world_size: int,
     *,
     now: float,
     started: float,
@@ -21,6 +22,7 @@ def lost_pod(
     """The failure of the first pod that never came up, or fell silent before it was done.
 
     Args:
+        local_world_size: Processes of a pod: its first one stands for it.
         heard: When each pod last beat, on the clock of `now` and `started` (seconds).
     """
     for node in range(1, nodes):
@@ -32,6 +34,7 @@ def lost_pod(
         return Failure(
             f"the agent of pod {node} {said} for {quiet_s:.0f} s: look at that pod and its node",
             reason=c.REASON_AGENT_LOST,
+            rank=node * local_world_size,
             exit_code=c.EXIT_LEAD_LOST,
         )
     return None

@@ -1,7 +1,7 @@
 """The TrainJob resource: its models are the only source of the CRD, its reference page and its checks."""
 
 from paceline.api.core import EnvFromSource, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef, PodTemplate
-from paceline.api.problems import Problem, check
+from paceline.api.problems import Problem, check, warnings
 from paceline.api.spec import (
     Agent,
     Artifacts,
@@ -9,6 +9,7 @@ from paceline.api.spec import (
     Checkpoints,
     Credential,
     FailurePolicy,
+    FailureRule,
     Scheduling,
     Storage,
     StorageVolume,
@@ -42,6 +43,7 @@ __all__ = [
     "EnvVarSource",
     "FailurePolicy",
     "FailureRecord",
+    "FailureRule",
     "FieldRef",
     "KeyRef",
     "ObjectMeta",
@@ -62,4 +64,5 @@ __all__ = [
     "WorkerResources",
     "Workers",
     "check",
+    "warnings",
 ]

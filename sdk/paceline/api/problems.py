@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paceline.api import names
-from paceline.api.spec import TrainJobSpec
+from paceline.api.spec import FailureRule, TrainJobSpec
 
 # Set by Paceline on every pod: another value would break the names, the Service or the restart of the group.
 OWNED_POD_FIELDS = ("restartPolicy", "hostname", "subdomain", "setHostnameAsFQDN", "hostnameOverride")
@@ -44,6 +44,24 @@ def check(spec: TrainJobSpec, *, accelerators: Collection[str] | None = None) ->
         problems += _storage(spec)
     problems += _accelerator(spec, accelerators)
     return problems
+
+
+def warnings(spec: TrainJobSpec) -> list[Problem]:
+    """Return what is allowed and does nothing: rules of the failure policy that no failure ever comes to."""
+    rules = spec.failure_policy.rules
+    found = []
+    for later, rule in enumerate(rules):
+        earlier = next((i for i in range(later) if _covers(rules[i], rule)), None)
+        if earlier is not None:
+            message = f"never decides: rules[{earlier}] matches all that it matches, and comes first"
+            found.append(Problem(f"spec.failurePolicy.rules[{later}]", f"{message}: move it up, or remove it"))
+    return found
+
+
+def _covers(first: FailureRule, second: FailureRule) -> bool:
+    codes = not first.exit_codes or (second.exit_codes and set(second.exit_codes) <= set(first.exit_codes))
+    causes = not first.reasons or (second.reasons and set(second.reasons) <= set(first.reasons))
+    return bool(codes and causes)
 
 
 def _pod_spec(pod: Mapping[str, Any]) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ CONDITION_TYPES = (SCHEDULED, RUNNING, CHECKPOINT_AVAILABLE, SUCCEEDED, FAILED, 
 ALL_WORKERS_SUCCEEDED = "AllWorkersSucceeded"
 INVALID_SPEC = "InvalidSpec"
 MAX_RESTARTS_REACHED = "MaxRestartsReached"
+MAX_PREEMPTIONS_REACHED = "MaxPreemptionsReached"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 # The agent's own: storage refused for good, or a configuration found wrong at start.
 STORAGE_ERROR = "StorageError"
@@ -25,8 +26,16 @@ WORKER_FAILED = "WorkerFailed"
 OOM_KILLED = "OOMKilled"
 POD_DELETED = "PodDeleted"
 POD_EVICTED = "PodEvicted"
+PREEMPTED = "Preempted"
+POD_UNREACHABLE = "PodUnreachable"
+STALLED = "Stalled"
 POD_FAILED = "PodFailed"
 NODE_LOST = "NodeLost"
+
+# A machine was taken from the job, or failed: no fault of the script.
+PREEMPTIONS = frozenset({PREEMPTED, POD_EVICTED, POD_UNREACHABLE, NODE_LOST})
+# The worker was stopped: its exit code is that of the signal, or of the agent.
+FROM_OUTSIDE = PREEMPTIONS | {POD_DELETED, STALLED}
 
 # Why it does not run yet, or not now.
 WAITING_FOR_NODES = "WaitingForNodes"
@@ -43,6 +52,7 @@ RESTARTING = "Restarting"
 SUSPENDED_BY_USER = "SuspendedByUser"
 RESUMED = "Resumed"
 NAME_TAKEN = "NameTaken"
+RULE_SHADOWED = "RuleShadowed"
 
 # What is well.
 ALL_WORKERS_SCHEDULED = "AllWorkersScheduled"
@@ -56,6 +66,7 @@ REASONS = frozenset(
         ALL_WORKERS_SUCCEEDED,
         INVALID_SPEC,
         MAX_RESTARTS_REACHED,
+        MAX_PREEMPTIONS_REACHED,
         DEADLINE_EXCEEDED,
         STORAGE_ERROR,
         INVALID_CONFIG,
@@ -63,6 +74,9 @@ REASONS = frozenset(
         OOM_KILLED,
         POD_DELETED,
         POD_EVICTED,
+        PREEMPTED,
+        POD_UNREACHABLE,
+        STALLED,
         POD_FAILED,
         NODE_LOST,
         WAITING_FOR_NODES,
@@ -79,6 +93,7 @@ REASONS = frozenset(
         SUSPENDED_BY_USER,
         RESUMED,
         NAME_TAKEN,
+        RULE_SHADOWED,
         ALL_WORKERS_SCHEDULED,
         ALL_WORKERS_RUNNING,
         CHECKPOINT_COMMITTED,

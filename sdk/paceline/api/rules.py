@@ -75,6 +75,11 @@ TYPE_RULES: dict[str, tuple[Rule, ...]] = {
     ),
 }
 
+_CONTRADICT = (
+    "a.action != b.action && has(a.exitCodes) == has(b.exitCodes) && has(a.reasons) == has(b.reasons) && "
+    "(!has(a.exitCodes) || a.exitCodes == b.exitCodes) && (!has(a.reasons) || a.reasons == b.reasons)"
+)
+
 _SHARED = (
     "!has(self.storage) || !has(self.storage.path) || !self.storage.path.startsWith('/') || "
     "has(self.storage.volume) || self.workers.count <= self.workers.perPod || "
@@ -242,6 +247,20 @@ RULES: dict[str, tuple[Rule, ...]] = {
             'scoreOrder is "{self.scoreOrder}" but there is nothing to order: set scoreAttribute to the metric that '
             "compares checkpoints, or remove scoreOrder",
             "scoreOrder",
+        ),
+    ),
+    "spec.failurePolicy.rules": (
+        Rule(
+            f"!self.exists(a, self.exists(b, {_CONTRADICT}))",
+            "has rules with the actions {actions <- self.filter(a, self.exists(b, "
+            + _CONTRADICT
+            + ")).map(a, a.action)} for the very same failures: remove all but one",
+        ),
+    ),
+    "spec.failurePolicy.rules[]": (
+        Rule(
+            "(has(self.exitCodes) && self.exitCodes.size() > 0) || (has(self.reasons) && self.reasons.size() > 0)",
+            'action "{self.action}" names no failure: give exitCodes, reasons, or both',
         ),
     ),
     "spec.failurePolicy.backoffSeconds": (

@@ -13,6 +13,11 @@ Framework: TypeAlias = Literal["torch", "tensorflow", "none"]
 Placement: TypeAlias = Literal["Pack", "Spread", "StrictPack", "StrictSpread"]
 CleanPodPolicy: TypeAlias = Literal["Running", "All", "None"]
 ScoreOrder: TypeAlias = Literal["min", "max"]
+FailureAction: TypeAlias = Literal["Fail", "Restart", "RestartUncounted"]
+FailureCause: TypeAlias = Literal[
+    "WorkerFailed", "OOMKilled", "Stalled", "PodFailed", "PodDeleted", "PodEvicted", "Preempted", "PodUnreachable",
+    "NodeLost", "StorageError", "InvalidConfig",
+]  # fmt: skip
 ImagePullPolicy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
 
 MountPath: TypeAlias = Annotated[str, Field(min_length=1, max_length=512, json_schema_extra={TYPE_RULE: "mount-path"})]
@@ -145,13 +150,36 @@ class BackoffSeconds(SpecModel):
     """Seconds at most."""
 
 
+class FailureRule(SpecModel):
+    """What happens after some failures. Both lists given: both must match."""
+
+    exit_codes: Annotated[list[Annotated[int, Field(ge=1, le=255)]], Field(max_length=64)] = Field(default_factory=list)
+    """Exit codes of the worker that failed first; 128 + n for signal n. They speak for workers that ended by
+    themselves, not for those of pods that were evicted, preempted, deleted or lost with their node."""
+    reasons: Annotated[list[FailureCause], Field(max_length=16)] = Field(default_factory=list)
+    """Causes, as `status.history` names them."""
+    action: FailureAction
+    """Fail: the job is over. Restart: the group starts again, counted against maxRestarts. RestartUncounted: it starts
+    again without being counted."""
+
+
 class FailurePolicy(SpecModel):
     """What happens after a failure. Can be changed while the job runs."""
 
     max_restarts: Annotated[int, Field(ge=-1, le=INT32_MAX)] = 3
     """How many times the whole group starts again from the latest checkpoint. -1: without bound. 0: never."""
+    max_preemptions: Annotated[int, Field(ge=-1, le=INT32_MAX)] = -1
+    """As maxRestarts, for restarts after a pod was evicted, preempted, unreachable or lost with its node. Counted
+    apart."""
     backoff_seconds: BackoffSeconds = Field(default_factory=BackoffSeconds)
     """Waiting time before a restart."""
+    stall_timeout_seconds: Annotated[int, Field(ge=0, le=INT32_MAX)] = 1800
+    """Seconds without a report of a worker that has reported before, until the group starts again with the cause
+    Stalled; never less than three times the longest silence before a report so far. 0: never. Of scripts that do not
+    report nothing is known. A change takes effect with the next attempt."""
+    rules: Annotated[list[FailureRule], Field(max_length=16)] = Field(default_factory=list)
+    """The first one that matches decides. Where none does, storage and configuration errors end the job, and all else
+    restarts it."""
 
 
 class Scheduling(SpecModel):

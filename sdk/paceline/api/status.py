@@ -174,6 +174,8 @@ class TrainJobStatus(StatusModel):
     """Number of the current attempt, from 0: it is in the names of its pods. Grows with each restart and resume."""
     restarts: Annotated[int, Field(ge=0)] = 0
     """Restarts after failures so far, against `failurePolicy.maxRestarts`."""
+    preemptions: Annotated[int, Field(ge=0)] = 0
+    """Restarts after a pod was evicted, preempted or lost with its node, against `failurePolicy.maxPreemptions`."""
     next_attempt_time: PreciseTime | None = None
     """Pods of `attempt` are not created before this time: the backoff of a restart. Absent: no wait."""
     start_time: Time | None = None

@@ -32,6 +32,8 @@ def submit_command(
     if (wait or follow) and len(bodies) > 1:
         raise UsageError(f"{file} holds {len(bodies)} jobs, and one can be followed: leave out --wait and --follow")
     here = session(kubeconfig, context, _namespace(bodies, namespace))
+    for sentence in manifests.warnings(bodies):
+        say(here.err, f"warning: {sentence}")
     jobs = [_submit(here, body, dry_run=dry_run) for body in bodies]
     if dry_run or not (wait or follow):
         return

@@ -61,9 +61,10 @@ def _summary(seen: Seen) -> RenderableType:
     grid.add_row("Command", Text(" ".join([*spec.command, *spec.args])))
     grid.add_row("Workers", Text(_size(job)))
     grid.add_row("Storage", Text(run_directory(job) or "the operator's default, where it has one"))
-    limit = spec.failure_policy.max_restarts
-    allowed = "without bound" if limit < 0 else f"of at most {limit}"
-    grid.add_row("Restarts", f"{status.restarts} {allowed}; attempt {status.attempt} (the first is 0)")
+    policy = spec.failure_policy
+    preempted = f"; preemptions {status.preemptions} {_of(policy.max_preemptions)}" if status.preemptions else ""
+    restarts = f"{status.restarts} {_of(policy.max_restarts)}{preempted}"
+    grid.add_row("Restarts", f"{restarts}; attempt {status.attempt} (the first is 0)")
     if progress := status.progress:
         told = [f"step {progress.step}" if progress.step is not None else "", text.metrics(progress.metrics)]
         told += [f"{text.age(progress.time, seen.now)} ago" if progress.time and not status.finished else ""]
@@ -75,6 +76,10 @@ def _summary(seen: Seen) -> RenderableType:
             told += [f"{text.age(checkpoint.time, seen.now)} ago"] if checkpoint.time else []
             grid.add_row(title, Text(", ".join(filter(None, told)) + f"\n{checkpoint.path}"))
     return grid
+
+
+def _of(limit: int) -> str:
+    return "without bound" if limit < 0 else f"of at most {limit}"
 
 
 def _ages(job: TrainJob, now: datetime) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from paceline import api
 from paceline.api import TrainJobSpec, check, names
 from paceline.api.base import QUANTITY_PATTERN
 from paceline.cli.connection import Object
@@ -37,6 +38,13 @@ def read(source: str, origin: str) -> list[Object]:
     if problems:
         raise UsageError(f"{origin} is not valid, nothing was submitted:\n" + "\n".join(f"  {p}" for p in problems))
     return documents
+
+
+def warnings(documents: Iterable[Object]) -> list[str]:
+    """Return what is allowed and does nothing, of documents that `read` has accepted."""
+    return [
+        str(found) for document in documents for found in api.warnings(TrainJobSpec.model_validate(document["spec"]))
+    ]
 
 
 def _refuse_other_kinds(document: Any, origin: str) -> None:

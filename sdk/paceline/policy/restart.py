@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from paceline.policy import backoff
 from paceline.policy.backoff import PastFailure
 
 UNBOUNDED = -1
+
+Account = Literal["restart", "preemption", "uncounted"]
+"""What a restart is counted as: a failure of the run itself, a machine that was taken from it, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the user allows."""
+
+    restarts: int
+    """-1: without bound."""
+    preemptions: int
+    """-1: without bound."""
+    initial_s: float
+    """Seconds before the second restart in a row without progress."""
+    max_s: float
+    """Seconds before a restart at most."""
+
+    def of(self, account: Account) -> int:
+        """How many restarts of this account there may be."""
+        return {"restart": self.restarts, "preemption": self.preemptions, "uncounted": UNBOUNDED}[account]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +43,19 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The restarts are spent."""
+    """The restarts of this account are spent."""
 
 
-def decide(
-    failures: Sequence[PastFailure], *, restarts: int, max_restarts: int, initial_s: float, max_s: float
-) -> Restart | GiveUp:
+def decide(failures: Sequence[PastFailure], *, account: Account, spent: int, limits: Limits) -> Restart | GiveUp:
     """Decide what follows the last of `failures`.
 
     Args:
-        failures: Failed attempts, oldest first, the one in question last.
-        restarts: Restarts spent so far, without the one in question.
-        max_restarts: Restarts allowed; -1 without bound.
-        initial_s: Seconds before the second restart in a row without progress.
-        max_s: Seconds before a restart at most.
+        failures: Failed attempts, oldest first, the one in question last, whatever they were counted as.
+        account: What a restart would be counted as.
+        spent: Restarts of this account so far, without the one in question.
+        limits: What is allowed.
     """
-    if max_restarts != UNBOUNDED and restarts >= max_restarts:
+    allowed = limits.of(account)
+    if allowed != UNBOUNDED and spent >= allowed:
         return GiveUp()
-    return Restart(backoff.delay_s(failures, initial_s=initial_s, max_s=max_s))
+    return Restart(backoff.delay_s(failures, initial_s=limits.initial_s, max_s=limits.max_s))

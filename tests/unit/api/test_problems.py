@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from paceline.api import check
+from paceline.api import TrainJobSpec, check, warnings
 from paceline.api.problems import below
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
 
@@ -119,3 +119,24 @@ def test_an_accelerator_has_to_be_known_to_the_operator(known: set[str] | None, 
 )
 def test_below_compares_whole_names(path: str, directory: str, inside: bool) -> None:
     assert below(path, directory) is inside
+
+
+@pytest.mark.parametrize(
+    ("rules", "shadowed"),
+    [
+        pytest.param([({2}, ()), ({3}, ())], {}, id="apart"),
+        pytest.param([({2, 3}, ()), ({3}, ())], {1: 0}, id="a part of the first"),
+        pytest.param([({3}, ()), ({2, 3}, ())], {}, id="more than the first"),
+        pytest.param([((), {"OOMKilled"}), ({137}, {"OOMKilled"})], {1: 0}, id="narrower by a code"),
+        pytest.param([({137}, {"OOMKilled"}), ((), {"OOMKilled"})], {}, id="wider"),
+        pytest.param([({1}, ()), ((), {"WorkerFailed"})], {}, id="another kind"),
+        pytest.param([({1}, ()), ({2}, ()), ({2}, {"PodFailed"}), ({1}, ())], {2: 1, 3: 0}, id="two"),
+    ],
+)
+def test_a_rule_that_never_decides_is_worth_a_warning(rules: list[Any], shadowed: dict[int, int]) -> None:
+    policy = {"rules": [{"exitCodes": sorted(c), "reasons": sorted(r), "action": "Fail"} for c, r in rules]}
+    spec = TrainJobSpec.model_validate({"image": "i", "command": ["c"], "failurePolicy": policy})
+    assert check(spec) == []
+    found = {problem.field: problem.message for problem in warnings(spec)}
+    assert list(found) == [f"spec.failurePolicy.rules[{later}]" for later in shadowed]
+    assert all(f"rules[{shadowed[int(field[-2])]}] matches all" in message for field, message in found.items())

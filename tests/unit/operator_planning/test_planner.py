@@ -293,6 +293,37 @@ def test_one_failure_restarts_the_whole_group_at_once() -> None:
     )
 
 
+def test_a_lost_node_is_counted_apart() -> None:
+    gone = pod(1).running("node-7").deleting().with_(disruption="DeletionByTaintManager")
+    again = decide(two(**RUNNING, preemptions=4), seen(pod(0).running(), gone, service=True), 9)
+    assert again.status is not None
+    assert (again.status.phase, again.status.attempt) == ("Restarting", 1)
+    assert (again.status.restarts, again.status.preemptions) == (0, 5)
+    assert again.events[0].message.endswith("lost with node node-7; restarting from the start (preemption 5)")
+
+
+def test_a_restart_that_a_rule_does_not_count_is_told_with_the_rule() -> None:
+    job = two(**RUNNING).failure_policy(maxRestarts=0, rules=[{"exitCodes": [7], "action": "RestartUncounted"}])
+    again = decide(job, seen(pod(0).running(), pod(1).failed(7), service=True), 9)
+    assert again.status is not None
+    assert (again.status.attempt, again.status.restarts, again.status.preemptions) == (1, 0, 0)
+    assert again.events[0].message.endswith("(not counted, by failurePolicy.rules[0])")
+
+
+def test_a_rule_that_never_decides_is_told_once() -> None:
+    rules = [{"exitCodes": [2, 3], "action": "Fail"}, {"exitCodes": [3], "action": "Restart"}]
+    job = two().failure_policy(rules=rules)
+    running = seen(*all_running(2), service=True)
+    first = decide(job, running, 60)
+    assert ("Warning", "RuleShadowed") in [(note.type, note.reason) for note in first.events]
+    assert first.status is not None
+    known = two().failure_policy(rules=rules)
+    known._status = first.status
+    gone = seen(pod(0).running(), pod(1).failed(1), service=True)
+    later = decide(known, gone, 90)
+    assert [note.reason for note in later.events] == ["WorkerFailed"]
+
+
 def test_a_crash_in_a_row_waits() -> None:
     record = FailureRecord(attempt=0, time=at(1), cause="WorkerFailed")
     job = two(phase="Starting", attempt=1, restarts=1, start_time=T0, history=[record]).max_restarts(-1)

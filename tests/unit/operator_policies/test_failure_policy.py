@@ -107,10 +107,19 @@ def test_the_agents_word_names_rank_error_and_time() -> None:
             id="being deleted, node lost",
         ),
         pytest.param(
-            pod(0).running().deleting().with_(disruption="PreemptionByScheduler"),
+            pod(0).running().deleting().with_(disruption="EvictionByEvictionAPI"),
             "PodEvicted",
             "evicted from node node-1",
             id="being evicted",
+        ),
+        pytest.param(
+            pod(0).running().deleting().with_(disruption="PreemptionByScheduler"),
+            "Preempted",
+            "preempted on node node-1 by a pod of higher priority",
+            id="being preempted",
+        ),
+        pytest.param(
+            pod(0).failed(143).with_(disruption="PreemptionByScheduler"), "Preempted", "higher priority", id="preempted"
         ),
     ],
 )
@@ -160,3 +169,39 @@ def test_details_are_the_best_that_is_known(message: str, details: str) -> None:
     found = first(pod(0).failed(1, message=message))
     assert found is not None
     assert found.details == details
+
+
+STALL = {"reason": "Stalled", "rank": 3, "exitCode": 76, "message": "no report for 31 s: rank 3 is behind",
+         "time": "2026-01-02T03:04:06Z"}  # fmt: skip
+
+
+def test_a_stall_is_told_with_the_words_of_the_pod_that_has_the_stacks() -> None:
+    stacks = {**STALL, "lastLines": ["Thread 0x01 (most recent call first):", '  File "train.py", line 7 in wait']}
+    pods = [
+        pod(0).failed(76, message=termination(failure=STALL)),
+        pod(1).running("node-2").failed(76, message=termination(failure=stacks)),
+    ]
+    found = first(*pods)
+    assert found is not None
+    assert (found.cause, found.rank, found.pod, found.final) == ("Stalled", 3, "digits-0-1", False)
+    assert found.sentence == "worker 3 in pod digits-0-1 hangs: no report for 31 s: rank 3 is behind"
+    assert found.details.endswith("line 7 in wait")
+
+
+@pytest.mark.parametrize(
+    ("told", "rank", "unreachable"),
+    [
+        pytest.param({"reason": "AgentLost", "rank": 2, "message": "pod 1 has fallen silent"}, 2, 1, id="pod 1"),
+        pytest.param({"reason": "LeadLost", "message": "pod 0 does not answer"}, 0, 0, id="the lead"),
+    ],
+)  # fmt: skip
+def test_a_pod_that_fell_silent_is_named_not_the_one_that_tells_it(
+    told: dict[str, object], rank: int, unreachable: int
+) -> None:
+    teller = 1 - unreachable
+    pods = [pod(0).running("node-1"), pod(1).running("node-2")]
+    pods[teller] = pods[teller].failed(75, message=termination(failure={**told, "exitCode": 75}))
+    found = first(*pods)
+    assert found is not None
+    assert (found.cause, found.rank, found.pod) == ("PodUnreachable", rank, f"digits-0-{unreachable}")
+    assert "cannot be reached: " in found.sentence

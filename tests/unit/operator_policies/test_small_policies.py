@@ -143,7 +143,7 @@ CRASH = Failure("WorkerFailed", "digits-0-1", "worker 1 in pod digits-0-1 exited
 )
 def test_backoff_grows_only_without_progress(history: list[FailureRecord], after: float) -> None:
     policy = FailurePolicy.model_validate({"maxRestarts": -1, "backoffSeconds": {"initial": 2, "max": 60}})
-    decision = restart.decide(CRASH, history, restarts=99, policy=policy)
+    decision = restart.decide(CRASH, history, restarts=99, preemptions=0, policy=policy)
     assert decision == restart.RestartGroup(timedelta(seconds=after))
 
 
@@ -153,7 +153,7 @@ def test_backoff_grows_only_without_progress(history: list[FailureRecord], after
 )
 def test_spent_restarts_end_the_job(max_restarts: int, says: str) -> None:
     policy = FailurePolicy(max_restarts=max_restarts)
-    decision = restart.decide(CRASH, [_record(0)], restarts=max_restarts, policy=policy)
+    decision = restart.decide(CRASH, [_record(0)], restarts=max_restarts, preemptions=0, policy=policy)
     assert isinstance(decision, restart.FailJob)
     assert decision.reason == "MaxRestartsReached"
     assert says in decision.message
@@ -161,7 +161,7 @@ def test_spent_restarts_end_the_job(max_restarts: int, says: str) -> None:
 
 def test_a_final_failure_spends_no_restart() -> None:
     final = Failure("StorageError", "digits-0-0", "worker 0 in pod digits-0-0 exited 70", final=True)
-    decision = restart.decide(final, [_record(0)], restarts=0, policy=FailurePolicy())
+    decision = restart.decide(final, [_record(0)], restarts=0, preemptions=0, policy=FailurePolicy())
     assert isinstance(decision, restart.FailJob)
     assert decision.reason == "StorageError"
 

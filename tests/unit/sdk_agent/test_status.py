@@ -111,5 +111,5 @@ def test_a_report_that_no_attempt_can_make_lays_the_failure_to_the_store(said: s
     ],
 )
 def test_lost_pod(now: float, heard: dict[int, float], done: tuple[int, ...], said: str | None) -> None:
-    found = lost_pod(2, now=now, started=0, heard=heard, done=frozenset(done), start_limit_s=100, limit_s=20)
+    found = lost_pod(2, 4, now=now, started=0, heard=heard, done=frozenset(done), start_limit_s=100, limit_s=20)
     assert (said is None and found is None) or (found is not None and str(said) in found.message)
