@@ -133,7 +133,12 @@ MUTABLE = {
     "activeDeadlineSeconds": 10,
     "ttlSecondsAfterFinished": 10,
     "cleanPodPolicy": "All",
-    "failurePolicy": {"maxRestarts": 9, "backoffSeconds": {"initial": 2, "max": 20}},
+    "failurePolicy": {
+        "maxRestarts": 9,
+        "maxPreemptions": 2,
+        "stallTimeoutSeconds": 60,
+        "backoffSeconds": {"initial": 2, "max": 20},
+    },
 }
 FIXED = {
     "framework": "torch",
