@@ -34,8 +34,8 @@ OPERATOR_CONFIG: dict[str, Any] = {
     "agentImage": "paceline/operator:dev",
     "leaderElection": {"leaseDurationSeconds": 60},
 }
-# Of the scale measurement: 10,000 pods take a minute on two quiet cores to be created, and as long until they run.
-SCALE_S = 600
+# 10,000 pods take a minute on two quiet cores to be created, and their fake kubelets ten times as long.
+SETTLE_MANY_S = 1200
 CALM_S = 15
 IDLE_S = 30
 # Larger shapes are not run to their end: the fake kubelets and the scheduler need minutes for them on few cores.
@@ -146,7 +146,7 @@ class Bench:
         asyncio.run(self._clean())
         return max(r.finished for r in made) - failed
 
-    def scale(self, jobs: int, workers: int) -> dict[str, float]:
+    def idle(self, jobs: int, workers: int) -> dict[str, float]:
         """Memory with `jobs` x `workers` running pods, and CPU over `IDLE_S` in which nothing happens.
 
         The pods name their nodes, so that no scheduler is measured: it takes milliseconds of two shared cores for each.
@@ -156,9 +156,9 @@ class Bench:
         with self._running_operator() as process:
             self._audit.new()
             asyncio.run(self._submit(jobs, workers, nodes))
-            self._await_pods(jobs * workers, timeout_s=SCALE_S)
+            self._await_pods(jobs * workers, timeout_s=SETTLE_MANY_S)
             created_cpu = sum(process.cpu_times()[:2])
-            asyncio.run(self._await_phase(jobs, "Running", timeout_s=SCALE_S))
+            asyncio.run(self._await_phase(jobs, "Running", timeout_s=SETTLE_MANY_S))
             time.sleep(CALM_S)
             before = sum(process.cpu_times()[:2])
             time.sleep(IDLE_S)

@@ -1,6 +1,7 @@
 """The control plane's figures: the operator beside a bare script of parallel POSTs, on one real API server.
 
     python -m benchmarks.control_plane [--shape 1x200 ...] [--rounds 3] [--scale] [--write FILE]
+    python -m benchmarks.control_plane --idle [--write FILE]      # 1,000 jobs x 10 running pods: takes 20 minutes
 
 The API server, etcd, scheduler and controller-manager are real; the nodes are kwok's. In each round the bare script
 makes the same pods (the operator's own bodies, without owner) and the operator makes them from TrainJobs; times are
@@ -33,28 +34,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The control plane's figures, beside a bare script.")
     parser.add_argument("--shape", action="append", help="jobs x workers, e.g. 100x4 (default: 1x200 100x4 500x4)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--scale", action="store_true", help="also 1,000 jobs x 4 pods, and memory and idle CPU with 1,000 x 10"
-    )
-    parser.add_argument("--write", type=Path, help="write the figures as JSON to this file")
+    parser.add_argument("--scale", action="store_true", help="also 1,000 jobs x 4 pods")
+    parser.add_argument("--idle", action="store_true", help="only memory and idle CPU with 1,000 jobs x 10 pods")
+    parser.add_argument("--write", type=Path, help="write the figures as JSON to this file, beside what it has already")
     options = parser.parse_args()
-    shapes = [(int(a), int(b)) for a, b in (s.split("x") for s in options.shape or [])] or list(SHAPES)
+    figures: dict[str, Any] = {"machine": _machine()}
 
     with bed(name="bench", nodes=0, kwok_nodes=KWOK_NODES, s3=False) as b:
         bench = Bench(b)
         bench.prepare()
-        figures: dict[str, Any] = {"machine": _machine(), "creation": [], "rounds": options.rounds}
-        for jobs, workers in shapes:
-            figures["creation"].append(_compare(bench, jobs, workers, options.rounds))
-        figures["restart"] = _restarts(bench, options.rounds)
-        if options.scale:
-            figures["creation"].append(_compare(bench, *SCALE_SHAPE, 1))
-            # Last: it leaves its pods behind, and the bed is taken down.
-            figures["scale"] = bench.scale(1000, 10)
-    _print(figures)
+        if options.idle:
+            # It leaves its pods behind: the bed is taken down with them.
+            figures["idle"] = bench.idle(1000, 10)
+            _print_idle(figures["idle"])
+        else:
+            figures |= _creation(bench, options)
+            _print(figures)
     if options.write:
-        options.write.write_text(json.dumps(figures, indent=2) + "\n")
+        known = json.loads(options.write.read_text()) if options.write.exists() else {}
+        options.write.write_text(json.dumps(known | figures, indent=2) + "\n")
     return 0
+
+
+def _creation(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    shapes = [(int(a), int(b)) for a, b in (s.split("x") for s in options.shape or [])] or list(SHAPES)
+    rows = [_compare(bench, jobs, workers, options.rounds) for jobs, workers in shapes]
+    restart = _restarts(bench, options.rounds)
+    rows += [_compare(bench, *SCALE_SHAPE, 1)] if options.scale else []
+    return {"rounds": options.rounds, "creation": rows, "restart": restart}
 
 
 def _compare(bench: Bench, jobs: int, workers: int, rounds: int) -> dict[str, Any]:
@@ -109,8 +116,10 @@ def _print(figures: dict[str, Any]) -> None:
         )
     restart = figures["restart"]
     print(f"\none of {restart['workers']} pods fails -> all new pods created: {restart['median_s']:.2f} s median")
-    if scale := figures.get("scale"):
-        print(f"{scale['jobs']} jobs, {scale['pods']} pods: {scale['rss_mb']:.0f} MB, idle CPU {scale['idle_cpu']:.1%}")
+
+
+def _print_idle(idle: dict[str, float]) -> None:
+    print(f"{idle['jobs']} jobs, {idle['pods']} pods: {idle['rss_mb']:.0f} MB, idle CPU {idle['idle_cpu']:.1%}")
 
 
 if __name__ == "__main__":
