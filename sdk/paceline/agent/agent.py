@@ -23,6 +23,7 @@ from paceline.agent.failure import Failure
 from paceline.agent.lead import Lead
 from paceline.agent.link import HttpLink, LocalLink
 from paceline.agent.node import Node
+from paceline.agent.oom import OomWatch
 from paceline.agent.output import Output
 from paceline.agent.waiting import until_set
 
@@ -45,6 +46,7 @@ class Agent:
         self._node = Node(config, link, reported=self._reported, changed=self._changed.set)
         self._channel = Channel(_socket_path(config.directory), self._node.received, log.say)
         self._output = Output()
+        self._oom = OomWatch()
         self._processes: list[process.Process] = []
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -200,6 +202,7 @@ class Agent:
                 exception=self._node.exceptions.get(ended.rank),
                 last_lines=self._output.last_lines(ended.rank),
                 refused=self._node.orders.no_checkpoints,
+                out_of_memory=self._oom.struck(),
             )
             log.say(self._failure.sentence)
             self._node.failure = self._failure

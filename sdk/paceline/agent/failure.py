@@ -68,6 +68,7 @@ def from_exit(
     exception: Mapping[str, Any] | None,
     last_lines: Sequence[str],
     refused: str = "",
+    out_of_memory: bool = False,
 ) -> Failure:
     """Describe a process that ended with `returncode` (negative: a signal, as `subprocess` tells it).
 
@@ -76,11 +77,15 @@ def from_exit(
         last_lines: End of the process's output; a Python traceback in it is used when the SDK sent none.
         refused: Why no checkpoint can be stored at all, where that is so. A process that ended with these words would
             do so again: the store is the reason.
+        out_of_memory: The kernel has killed a process of the container for want of memory.
     """
     name = signal_name(-returncode) if returncode < 0 else None
     exit_code = 128 - returncode if returncode < 0 else returncode
     found = dict(exception) if exception else (find_exception(last_lines) if not name else None)
-    if found:
+    out_of_memory = out_of_memory and name == "SIGKILL"
+    if out_of_memory:
+        found, message = None, "killed by the kernel: the container is out of memory"
+    elif found:
         message = str(found.get("message") or found.get("type") or "")
     elif name == "SIGKILL":
         message = "killed by SIGKILL: out of memory, or killed from outside"
@@ -88,9 +93,10 @@ def from_exit(
         message = f"ended by {name}"
     else:
         message = next((line.strip() for line in reversed(last_lines) if line.strip()), f"exited with code {exit_code}")
+    reason = c.REASON_OOM if out_of_memory else c.REASON_STORAGE if refused and message == refused else c.REASON_ERROR
     return Failure(
         message=message,
-        reason=c.REASON_STORAGE if refused and message == refused else c.REASON_ERROR,
+        reason=reason,
         rank=rank,
         exit_code=exit_code,
         signal=name,
