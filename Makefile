@@ -69,6 +69,10 @@ crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a ch
 e2e: $(SYNCED) ## Real nodes; FOCUS=restart for the tests whose name has that word
 	@$(PYTEST) e2e --durations 12 $(if $(FOCUS),-k "$(FOCUS)") --timeout 900
 
+.PHONY: chaos
+chaos: $(SYNCED) ## One fault after another into training jobs on real nodes, torchrun beside; 30 minutes; writes the table of the docs
+	@$(PY) -m e2e.chaos --write benchmarks/results/chaos.json && $(PY) -m e2e.chaos --table benchmarks/results/chaos.json
+
 .PHONY: test
 test: $(SYNCED) ## Everything
 	@$(PY) -m tests.everything

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import yaml
 
-from e2e.cluster import build, gcs, hdfs, imagestore, paths
+from e2e.cluster import build, cgroups, gcs, hdfs, imagestore, paths
 from e2e.cluster.api import Api
 from e2e.cluster.controlplane import NODE_GRACE_S, ControlPlane
 from e2e.cluster.errors import BedError
@@ -152,6 +152,10 @@ class Bed:
         unattended: a machine that lost only its connection.
         """
         self._nodes[name].kill(containers=containers)
+
+    def container_pids(self, name: str) -> list[int]:
+        """Processes of all containers of a node, as this machine counts them."""
+        return cgroups.pids(self._nodes[name].layout.cgroup)
 
     def start_node(self, name: str) -> None:
         """Boot a killed node; returns when it is Ready again. None of its old containers runs then."""
