@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from paceline.storage import retry
 from paceline.storage._errors import StorageError, WaysOut
 from paceline.storage._tree import TreeStorage, chunks, in_parallel
 
 _CHUNK = 8 * 1024 * 1024
-_READS = 5
+_REPLACED_PATIENCE_S = 5.0
 _DELETES_AT_ONCE = 16
 # A stream becomes an object when it is closed, and a move is a copy.
 _WHOLE = {"s3", "gcs", "abfs"}
@@ -82,11 +83,14 @@ class ArrowTree:
 
     def get_bytes(self, path: str, start: int, end: int | None) -> bytes:
         """A part, in one request; again when the file was replaced between the look at its size and that."""
-        for _ in range(_READS):
+
+        def once() -> bytes:
             found = self._read(path, start, end)
-            if found is not None:
-                return found
-        raise StorageError(f"{path} is replaced again and again while it is read", retryable=True)
+            if found is None:
+                raise StorageError(f"{path} is replaced again and again while it is read", retryable=True)
+            return found
+
+        return retry.call(once, patience_s=_REPLACED_PATIENCE_S)
 
     def get_file(self, path: str, local: str) -> None:
         """In pieces."""
