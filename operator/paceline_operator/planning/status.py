@@ -200,7 +200,7 @@ def restarting(
         running_time=None,
         workers=WorkerCounts(desired=job.spec.workers.count),
         uploads=None,
-        history=history,
+        history=[*history[:-1], history[-1].model_copy(update={"counted_as": account})],
     )
 
 

@@ -153,6 +153,9 @@ class FailureRecord(StatusModel):
     """Steps to do again."""
     downtime_seconds: Annotated[float, Field(ge=0)] | None = None
     """Seconds from the failure until all workers of the next attempt ran."""
+    counted_as: Literal["restart", "preemption", "uncounted"] | None = None
+    """What the restart after it was counted as: in `status.restarts`, in `status.preemptions` or in neither, by a rule.
+    Absent for the failure that ended the job."""
 
 
 class TrainJobStatus(StatusModel):

@@ -181,6 +181,9 @@ def _cause(record: FailureRecord) -> Text:
     cause = Text(record.cause, style="red")
     if record.exit_code is not None:
         cause.append(f"\nexit code {record.exit_code}", style="default")
+    if record.counted_as is not None:
+        counted = "not counted" if record.counted_as == "uncounted" else f"counted as {record.counted_as}"
+        cause.append(f"\n{counted}", style="dim")
     return cause
 
 

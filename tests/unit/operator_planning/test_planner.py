@@ -299,6 +299,7 @@ def test_a_lost_node_is_counted_apart() -> None:
     assert again.status is not None
     assert (again.status.phase, again.status.attempt) == ("Restarting", 1)
     assert (again.status.restarts, again.status.preemptions) == (0, 5)
+    assert again.status.history[-1].counted_as == "preemption"
     assert again.events[0].message.endswith("lost with node node-7; restarting from the start (preemption 5)")
 
 
@@ -307,6 +308,7 @@ def test_a_restart_that_a_rule_does_not_count_is_told_with_the_rule() -> None:
     again = decide(job, seen(pod(0).running(), pod(1).failed(7), service=True), 9)
     assert again.status is not None
     assert (again.status.attempt, again.status.restarts, again.status.preemptions) == (1, 0, 0)
+    assert again.status.history[-1].counted_as == "uncounted"
     assert again.events[0].message.endswith("(not counted, by failurePolicy.rules[0])")
 
 
@@ -334,6 +336,7 @@ def test_a_crash_in_a_row_waits() -> None:
     assert again.status.next_attempt_time == at(4)
     assert condition(again.status, "Running") == ("False", "Backoff")
     assert again.events[0].message.endswith("restarting after 1 s from the start (restart 2)")
+    assert [record.counted_as for record in again.status.history] == [None, "restart"]
 
 
 def test_during_backoff_nothing_is_created_and_then_all() -> None:
@@ -367,7 +370,7 @@ def test_spent_restarts_fail_the_job_with_the_first_error() -> None:
     assert over.status.result is not None
     assert over.status.result.error is not None
     assert (over.status.result.error.rank, over.status.result.error.traceback) == (1, "tb")
-    assert len(over.status.history) == 1
+    assert [record.counted_as for record in over.status.history] == [None]
     assert [gone.name for gone in over.delete] == ["digits-0-0"]
 
 
