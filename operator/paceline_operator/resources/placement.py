@@ -68,9 +68,9 @@ def suspect_node(job: TrainJob, attempt: int) -> str | None:
 def away_from(spec: Mapping[str, Any], node: str) -> dict[str, Any]:
     """Return the finished pod spec (`podTemplate` included) with a preference for any other node than this one.
 
-    By the node's name, as the pod had it in `spec.nodeName`: the label kubernetes.io/hostname may say something else. It
-    is one more preference beside those of the user, whose own list `merge` would let replace it, and no requirement: on
-    a cluster of one node the pods still start.
+    By the node's name, as the pod had it in `spec.nodeName`: the label kubernetes.io/hostname may say something else.
+    It is one more preference beside those of the user, whose own list `merge` would let replace it, and no requirement:
+    on a cluster of one node the pods still start.
     """
     others = {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": [node]}]}
     affinity = dict(spec.get("affinity") or {})

@@ -14,7 +14,7 @@ from typing import Any
 
 from paceline import _contract as c
 from paceline.agent import failure as failures
-from paceline.agent import figures, log, orphans, process, serving, status, web, workdir
+from paceline.agent import figures, log, orphans, process, serving, status, workdir
 from paceline.agent.channel import Channel
 from paceline.agent.clock import rfc3339
 from paceline.agent.config import AgentConfig
@@ -24,6 +24,7 @@ from paceline.agent.lead import Lead
 from paceline.agent.link import HttpLink, LocalLink
 from paceline.agent.node import Node
 from paceline.agent.output import Output
+from paceline.agent.server import Server
 from paceline.agent.waiting import until_set
 
 _LAST_OUTPUT_S = 1.0
@@ -46,7 +47,7 @@ class Agent:
         self._channel = Channel(_socket_path(config.directory), self._node.received, log.say)
         self._output = Output()
         self._processes: list[process.Process] = []
-        self._server: asyncio.Server | None = None
+        self._server: Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # nobody waits for these but the end
         self._failure: Failure | None = None
@@ -92,8 +93,9 @@ class Agent:
             raise InvalidConfigError(f"the agent cannot use its directory {self._config.directory}: {e}") from e
         self._output.start()
         routes = serving.routes(self._config, self._lead, status=self.status, figures=self._node.figures)
+        self._server = Server(routes, serving.routes_at_once(self._config, self._lead))
         try:
-            self._server = await web.serve(routes, self._config.http_host, self._config.http_port)
+            await self._server.start(self._config.http_host, self._config.http_port)
         except OSError as e:
             raise InvalidConfigError(
                 f"port {self._config.http_port} cannot be used ({e.strerror or e}): with hostNetwork only one pod of a"

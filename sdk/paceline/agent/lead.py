@@ -15,6 +15,7 @@ from typing import Any
 
 from paceline import _contract as c
 from paceline.agent import attempts, figures, log, silence, story, takeover
+from paceline.agent.awake import Awake
 from paceline.agent.beat import Beat, Orders, RankState
 from paceline.agent.clock import rfc3339
 from paceline.agent.commits import Commit
@@ -52,6 +53,8 @@ class Lead:
         self._committing: Committing | None = None  # None: no storage
         self._beats: dict[int, Beat] = {}
         self._heard: dict[int, float] = {}
+        self._felt: dict[int, float] = {}  # by other threads
+        self._awake = Awake(config.lead_lost_s, clock())
         self._started = clock()
         self._files = RunFiles(config.directory / "run", config.attempt)
         self._sync = RunSync(self._files, None, clock=clock)
@@ -127,6 +130,10 @@ class Lead:
         self._wake.set()
         return self._orders(beat)
 
+    def felt(self, node: int) -> None:
+        """A pod has given a sign of life, and nothing else. From any thread."""
+        self._felt[node] = self._clock()
+
     def _orders(self, beat: Beat) -> Orders:
         size, committing = self._config.local_world_size, self._committing
         own = range(beat.node_rank * size, (beat.node_rank + 1) * size)
@@ -174,19 +181,27 @@ class Lead:
         Raises:
             StorageFailedError, FencedError: The attempt cannot go on.
         """
-        writer = asyncio.create_task(self._write_reports())
+        beside = [asyncio.create_task(self._write_reports()), asyncio.create_task(self._watch())]
         try:
-            while not writer.done():
+            while not any(task.done() for task in beside):
                 await until_set(self._wake, _TICK_S)
                 self._wake.clear()
                 await self._advance()
-                self._look_for_silence()
-                self._look_for_stalls()
                 if self._sync.due:
                     await self._sync.now()
-            writer.result()
+            for task in beside:
+                if task.done():
+                    task.result()
         finally:
-            writer.cancel()
+            for task in beside:
+                task.cancel()
+
+    async def _watch(self) -> None:
+        """Beside the work: a store that hangs must not keep the lead from noticing who is gone."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._look_for_silence()
+            self._look_for_stalls()
 
     async def _write_reports(self) -> None:
         """Some at a time, so that the processes' messages have their turn between."""
@@ -242,6 +257,7 @@ class Lead:
     def _look_for_silence(self) -> None:
         """Warn of ranks that do not report, and give up on pods that are gone."""
         now = self._clock()
+        awake = self._awake.since(now)
         waiting = self._rounds.waiting_for()
         if waiting is None:
             self._waiting_since = None
@@ -263,6 +279,8 @@ class Lead:
                 done=frozenset(node for node, beat in self._beats.items() if beat.done),
                 start_limit_s=self._config.lead_start_s,
                 limit_s=self._config.lead_lost_s,
+                felt=dict(self._felt),
+                awake=awake,
             )
             self.failure = replace(lost, time=rfc3339(time.time())) if lost else None
 

@@ -10,15 +10,19 @@ from typing import Any
 
 from paceline.agent import figures, names, sharing, staging
 from paceline.agent.artifacts import Artifacts
+from paceline.agent.awake import Awake
 from paceline.agent.beat import Beat, Orders, RankState
 from paceline.agent.channel import Connection
 from paceline.agent.config import AgentConfig
 from paceline.agent.copies import SharedCopies
 from paceline.agent.errors import AgentError, LeadLostError
 from paceline.agent.failure import Failure
-from paceline.agent.link import Link, LinkDownError
+from paceline.agent.link import HttpLink, Link, LinkDownError
 from paceline.agent.pending import Pending
+from paceline.agent.pulse import Pulse
 from paceline.agent.requests import Requests
+from paceline.agent.silence import HUNG_S
+from paceline.agent.staging import Staged
 from paceline.agent.stores import Stores
 from paceline.agent.uploads import Uploads
 from paceline.agent.waiting import until_set
@@ -27,6 +31,7 @@ from paceline.storage.transfer import Progress
 _BUSY_BEAT_S = 0.1  # while files are on their way, and before the start
 _CALM_BEAT_S = 0.5
 _LAST_WORD_S = 2.0
+_JUDGE_S = 0.25
 
 Reported = Callable[[int, Mapping[str, Any], int, float], None]
 
@@ -60,7 +65,12 @@ class Node:
         self._shares_storage: bool | None = None
         self._wake = asyncio.Event()
         self._marker_read = False
+        self._marker: asyncio.Task[None] | None = None
+        self._clearing: asyncio.Task[None] | None = None
         self._last_seen: float | None = None
+        self._link_error = ""
+        self._awake = Awake(config.lead_lost_s, time.monotonic())
+        self._pulse = _pulse(config, link, lambda: self._last_seen or 0.0)
         self.failure: Failure | None = None
         self.done = False
         self.fatal: AgentError | None = None
@@ -125,23 +135,46 @@ class Node:
 
     async def run(self) -> None:
         """Beat until the lead has said goodbye, or the attempt cannot go on (`fatal`)."""
-        begun = time.monotonic()
+        if self._pulse is not None:
+            self._pulse.start()
+        tasks = {asyncio.create_task(self._beat_on()), asyncio.create_task(self._judge_lead())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _beat_on(self) -> None:
         while True:
             try:
                 sent = self.beat()
                 orders = await self._link.exchange(sent)
             except LinkDownError as e:
-                if self._lead_is_lost(begun, e):
-                    return
+                self._link_error = str(e)
             else:
                 self._last_seen = time.monotonic()
                 self.artifacts.told(sent.artifacts)
-                await self._follow(orders)
+                self._follow(orders)
                 if orders.goodbye and sent.done:
+                    if self._clearing is not None:
+                        await self._clearing
                     return
+            for task in (self._marker, self._clearing):
+                if task is not None and task.done():
+                    task.result()
             busy = not self._orders.ready or len(self._pending) or self.done
             await until_set(self._wake, _BUSY_BEAT_S if busy else _CALM_BEAT_S)
             self._wake.clear()
+
+    async def _judge_lead(self) -> None:
+        """Beside the beats, whose answer may be waited for while the time is over."""
+        begun = time.monotonic()
+        while True:
+            if self._lead_is_lost(begun):
+                return
+            await asyncio.sleep(_JUDGE_S)
 
     async def last_word(self) -> None:
         """Tell the lead, once, why this pod ends: else the others would wait until its silence is noticed."""
@@ -208,46 +241,82 @@ class Node:
 
     def close(self) -> None:
         """Stop uploads that still run."""
+        for task in (self._marker, self._clearing):
+            if task is not None:
+                task.cancel()
+        if self._pulse is not None:
+            self._pulse.close()
         self._uploads.close()
         self._requests.close()
 
-    def _lead_is_lost(self, begun: float, error: LinkDownError) -> bool:
+    def _lead_is_lost(self, begun: float) -> bool:
         now = time.monotonic()
-        quiet = now - (self._last_seen or begun)
-        limit = self._config.lead_lost_s if self._last_seen else self._config.lead_start_s
-        if quiet <= limit:
+        awake, seen = self._awake.since(now), self._last_seen
+        if seen is None:
+            quiet, limit = now - begun, self._config.lead_start_s
+        else:
+            felt = min(self._pulse.answered, seen + HUNG_S) if self._pulse is not None else 0.0
+            quiet, limit = now - max(seen, felt, awake), self._config.lead_lost_s
+        if self._config.is_lead or quiet <= limit:
             return False
         if self.done:
             return True  # the lead got the last word or is gone; either way nothing waits here
-        said = "was lost" if self._last_seen else "never answered"
-        self._fail(LeadLostError(f"the lead agent (pod 0) {said} for {quiet:.0f} s: {error}"))
+        said = "never answered" if seen is None else "was lost"
+        self._fail(LeadLostError(f"the lead agent (pod 0) {said} for {quiet:.0f} s: {self._link_error or 'no answer'}"))
         return True
 
-    async def _follow(self, orders: Orders) -> None:
+    def _follow(self, orders: Orders) -> None:
+        """Never waits: the next beat must not wait behind a store or a disk."""
         was = self.ready, self._orders.stop, self.idle
         self._orders = orders
-        if orders.ready and orders.marker and not self._marker_read:
-            try:
-                self._shares_storage = await asyncio.to_thread(sharing.sees_marker, self._config, self._stores, orders)
-                self._marker_read = True
-            except AgentError as e:
-                self._fail(e)
-        if settled := self._pending.settled_by(orders):
-            # In a thread: ours is the last link, and the kernel takes a second for some GB.
-            await asyncio.to_thread(staging.remove, settled)
-        if self._pending.take_note(orders):
-            self.artifacts.checkpoint_settled()
+        if orders.ready and orders.marker and self._marker is None:
+            self._marker = asyncio.create_task(self._read_marker(orders))
+        if self._clearing is None:
+            if settled := self._pending.settled_by(orders):
+                self._clearing = asyncio.create_task(self._clear(settled, orders))
+            else:
+                self._note(orders)
         for upload in orders.uploads:
             self._uploads.begin(upload, self._pending.of(upload.round))
         self._uploads.settle(orders.settled)
         if was != (self.ready, orders.stop, self.idle):
             self._changed()
 
+    async def _read_marker(self, orders: Orders) -> None:
+        try:
+            self._shares_storage = await asyncio.to_thread(sharing.sees_marker, self._config, self._stores, orders)
+            self._marker_read = True
+        except AgentError as e:
+            self._fail(e)
+        self.wake()
+        self._changed()
+
+    async def _clear(self, settled: list[Staged], orders: Orders) -> None:
+        # In a thread: ours is the last link, and the kernel takes a second for some GB.
+        await asyncio.to_thread(staging.remove, settled)
+        self._clearing = None
+        self._note(orders)
+        self.wake()
+        self._changed()
+
+    def _note(self, orders: Orders) -> None:
+        if self._pending.take_note(orders):
+            self.artifacts.checkpoint_settled()
+
     def _fail(self, error: AgentError) -> None:
         if self.fatal is None:
             self.fatal = error
         self._pending.fail(str(error))
         self._changed()
+
+
+def _pulse(config: AgentConfig, link: Link, last_beat: Callable[[], float]) -> Pulse | None:
+    if not isinstance(link, HttpLink):
+        return None
+    about: dict[str, str | int] = {
+        "runId": config.run_id, "attempt": config.attempt, "nodeRank": config.node_rank,
+    }  # fmt: skip
+    return Pulse(about, lead=lambda: link.where, last_beat=last_beat)
 
 
 def _step(metrics: Mapping[str, Any]) -> int | None:
