@@ -29,6 +29,7 @@ from paceline.agent.rounds import Rounds
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.runsync import RunSync
 from paceline.agent.stalls import StallWatch
+from paceline.agent.stopping import Agreement
 from paceline.agent.stores import Stores
 from paceline.agent.waiting import until_set
 
@@ -36,6 +37,7 @@ _TICK_S = 0.2
 _WRITE_S = 0.1
 _WAIT_WARNING_S = 30.0
 _SILENT_S = 5.0
+_AGREE_S = 5.0  # for all pods to tell how far they are, before those that do not are left out
 
 
 class Lead:
@@ -63,6 +65,7 @@ class Lead:
         self._artifact_owners: dict[str, int] = {}
         self._artifacts_warned = False
         self._stalls = StallWatch(config.stall_s)
+        self._agreement = Agreement(config.nodes)
         self._wake = asyncio.Event()
         self.failure: Failure | None = None
 
@@ -110,10 +113,15 @@ class Lead:
 
     def exchange(self, beat: Beat) -> Orders:
         """Take note of one pod's state and answer with what it shall do."""
+        if beat.leaving:
+            self.leave()
         if not self._ready:
-            return Orders(stop=self.failure)
+            return Orders(stop=self.failure, hold=self._agreement.hold)
         node = beat.node_rank
         now = self._heard[node] = self._clock()
+        over = all(rank.ended for rank in beat.ranks)
+        self._agreement.heard(node, asks=beat.asks, asked=beat.asked, over=over)
+        self._agree()
         self._beats[node] = beat
         self._stalls.seen(beat.ranks, now)
         for rank in beat.ranks:
@@ -129,6 +137,20 @@ class Lead:
             self.failure = beat.failure
         self._wake.set()
         return self._orders(beat)
+
+    def leave(self) -> None:
+        """A pod got SIGTERM: the whole group is told to stop."""
+        self._agreement.leave(self._clock())
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the group is told to stop."""
+        return self._agreement.hold
+
+    def _agree(self) -> None:
+        if (decided := self._agreement.decide(self._clock(), patience_s=_AGREE_S)) and self._agreement.asks:
+            left_out = f"; {decided['missing']} pods did not tell how far they are" if decided["missing"] else ""
+            log.say(f"should_stop() is true on every rank from its call {decided['stop_at']} on{left_out}")
 
     def felt(self, node: int) -> None:
         """A pod has given a sign of life, and nothing else. From any thread."""
@@ -150,6 +172,9 @@ class Lead:
             goodbye=beat.done,
             reached=self._rounds.reached,
             outcomes=committing.outcomes(beat.waiting) if committing else {},
+            hold=self._agreement.hold,
+            stop_at=self._agreement.stop_at,
+            asks=self._agreement.asks,
         )
 
     def _no_checkpoints(self) -> str:
@@ -202,6 +227,7 @@ class Lead:
             await asyncio.sleep(_TICK_S)
             self._look_for_silence()
             self._look_for_stalls()
+            self._agree()
 
     async def _write_reports(self) -> None:
         """Some at a time, so that the processes' messages have their turn between."""

@@ -23,6 +23,7 @@ from paceline.agent.pulse import Pulse
 from paceline.agent.requests import Requests
 from paceline.agent.silence import HUNG_S
 from paceline.agent.staging import Staged
+from paceline.agent.stopping import SETTLE_S, Stopping
 from paceline.agent.stores import Stores
 from paceline.agent.uploads import Uploads
 from paceline.agent.waiting import until_set
@@ -61,6 +62,8 @@ class Node:
         copies = SharedCopies(config.directory / "copies", self._stores)
         self._requests = Requests(self._stores, copies, self._pending)
         self.artifacts = Artifacts(config, self._stores)
+        self.stopping = Stopping(config.directory / "stop")
+        self._leaving = False
         self._orders = Orders()
         self._shares_storage: bool | None = None
         self._wake = asyncio.Event()
@@ -164,7 +167,8 @@ class Node:
             for task in (self._marker, self._clearing):
                 if task is not None and task.done():
                     task.result()
-            busy = not self._orders.ready or len(self._pending) or self.done
+            deciding = self._orders.hold and not self._orders.stop_at
+            busy = not self._orders.ready or len(self._pending) or self.done or deciding
             await until_set(self._wake, _BUSY_BEAT_S if busy else _CALM_BEAT_S)
             self._wake.clear()
 
@@ -201,6 +205,9 @@ class Node:
             waiting=self._pending.waiting,
             figures=self.figures(),
             artifacts=self.artifacts.to_tell(),
+            leaving=self._leaving,
+            asks=self.stopping.asks,
+            asked=self.stopping.asked,
         )
 
     def figures(self) -> dict[str, float]:
@@ -219,6 +226,21 @@ class Node:
     def pending_rounds(self) -> set[int]:
         """Reports of this pod whose checkpoints are not settled."""
         return self._pending.rounds
+
+    def leave(self) -> None:
+        """This pod got SIGTERM: tell the lead, and hold the processes until all ranks know their last step."""
+        self._leaving = True
+        self._hold()
+
+    @property
+    def asks(self) -> bool:
+        """Whether some process of the group asks whether to stop: then they are told so, and not by a signal."""
+        return self._orders.asks or self.stopping.asks
+
+    def _hold(self) -> None:
+        self.stopping.hold()
+        asyncio.get_running_loop().call_later(1.5 * SETTLE_S, self.wake)
+        self.wake()
 
     def wake(self) -> None:
         """Beat now."""
@@ -267,7 +289,11 @@ class Node:
 
     def _follow(self, orders: Orders) -> None:
         """Never waits: the next beat must not wait behind a store or a disk."""
-        was = self.ready, self._orders.stop, self.idle
+        was = self.ready, self._orders.stop, self._orders.hold, self.idle
+        if orders.hold and not self._orders.hold:
+            self._hold()
+        if orders.stop_at:
+            self.stopping.decide(orders.stop_at)
         self._orders = orders
         if orders.ready and orders.marker and self._marker is None:
             self._marker = asyncio.create_task(self._read_marker(orders))
@@ -279,7 +305,7 @@ class Node:
         for upload in orders.uploads:
             self._uploads.begin(upload, self._pending.of(upload.round))
         self._uploads.settle(orders.settled)
-        if was != (self.ready, orders.stop, self.idle):
+        if was != (self.ready, orders.stop, orders.hold, self.idle):
             self._changed()
 
     async def _read_marker(self, orders: Orders) -> None:
