@@ -367,6 +367,7 @@ class Agent:
             story=story,
             failure=failure,
             uploads=uploads,
+            straggler=self._lead.straggler if self._lead else None,
         )
 
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:

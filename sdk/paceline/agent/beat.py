@@ -60,6 +60,7 @@ class Beat:
     waiting: tuple[int, ...] = ()  # rounds whose outcome some process of this pod waits for
     figures: Mapping[str, float] = field(default_factory=dict)  # of this pod's transfers; see figures.py
     artifacts: tuple[str, ...] = ()  # stored since the last beat that got through
+    recent: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)  # rank -> (report, seconds ago)
     leaving: bool = False  # this pod got SIGTERM
     asks: bool = False  # some process has called should_stop()
     asked: int | None = None  # how often at most, known once they are held
@@ -92,6 +93,7 @@ class Beat:
             waiting=tuple(int(round_) for round_ in told["waiting"]),
             figures={str(name): float(value) for name, value in told["figures"].items()},
             artifacts=tuple(str(name) for name in told["artifacts"]),
+            recent={int(r): tuple((int(n), float(ago)) for n, ago in given) for r, given in told["recent"].items()},
             leaving=bool(told["leaving"]),
             asks=bool(told["asks"]),
             asked=None if told["asked"] is None else int(told["asked"]),

@@ -31,6 +31,7 @@ from paceline.agent.runsync import RunSync
 from paceline.agent.stalls import StallWatch
 from paceline.agent.stopping import Agreement
 from paceline.agent.stores import Stores
+from paceline.agent.stragglers import Straggler, StragglerWatch
 from paceline.agent.waiting import until_set
 
 _TICK_S = 0.2
@@ -65,6 +66,7 @@ class Lead:
         self._artifact_owners: dict[str, int] = {}
         self._artifacts_warned = False
         self._stalls = StallWatch(config.stall_s)
+        self._stragglers = StragglerWatch(range(config.world_size))
         self._agreement = Agreement(config.nodes)
         self._wake = asyncio.Event()
         self.failure: Failure | None = None
@@ -127,7 +129,11 @@ class Lead:
         for rank in beat.ranks:
             self._rounds.seen(rank.rank, rank.reports)
             if rank.ended:
+                self._stragglers.ended(rank.rank)
                 self._rounds.ended(rank.rank, failed=rank.state == "failed")
+        for number, given in beat.recent.items():
+            for round_, ago_s in given:
+                self._stragglers.seen(number, round_, now - ago_s)
         for offer in beat.offers:
             self._rounds.offered(offer.round, offer.rank, offer.files, name=offer.name, external=offer.external)
         if self._committing is not None:
@@ -331,7 +337,15 @@ class Lead:
     def story(self) -> dict[str, Any]:
         """progress, checkpoint, bestCheckpoint and resumedFrom of `/status`."""
         commits = self._committing.commits if self._committing else []
-        return story.tell(self._reports.last, self.ranks(), commits, self._resumed, self._config.retention)
+        told = story.tell(self._reports.last, self.ranks(), commits, self._resumed, self._config.retention)
+        if self.straggler is not None and "progress" in told:
+            told["progress"]["slowestRank"] = self.straggler.rank
+        return told
+
+    @property
+    def straggler(self) -> Straggler | None:
+        """The rank that holds the others up, if there is one."""
+        return self._stragglers.straggler
 
     def uploads(self) -> dict[str, float]:
         """`uploads` of `/status`: of the whole attempt."""

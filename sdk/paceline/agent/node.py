@@ -20,6 +20,7 @@ from paceline.agent.failure import Failure
 from paceline.agent.link import HttpLink, Link, LinkDownError
 from paceline.agent.pending import Pending
 from paceline.agent.pulse import Pulse
+from paceline.agent.recent import Recent
 from paceline.agent.requests import Requests
 from paceline.agent.silence import HUNG_S
 from paceline.agent.staging import Staged
@@ -56,6 +57,7 @@ class Node:
         self._rate = figures.Rate()
         self.staging = config.directory / "staging"
         self.ranks = {rank: RankState(rank) for rank in config.ranks}
+        self._recent = {rank: Recent() for rank in config.ranks}
         self.exceptions: dict[int, Mapping[str, Any]] = {}
         self._pending = Pending(config.max_pending, ask_lead=self.wake)
         self._uploads = Uploads(self._stores, progress=self._progress, advanced=self.wake, failed=self._fail)
@@ -108,6 +110,7 @@ class Node:
         refused = self._take_files(rank, state.reports, message) if gives else ""
         if not refused:
             self.ranks[rank] = replace(state, reports=state.reports + 1, step=step, time=at)
+            self._recent[rank].add(state.reports, at)
             if rank == 0:
                 self._reported(state.reports, metrics, step, at)
         if gives:
@@ -205,6 +208,7 @@ class Node:
             waiting=self._pending.waiting,
             figures=self.figures(),
             artifacts=self.artifacts.to_tell(),
+            recent={rank: recent.seconds_ago(time.time()) for rank, recent in self._recent.items()},
             leaving=self._leaving,
             asks=self.stopping.asks,
             asked=self.stopping.asked,

@@ -71,7 +71,7 @@ class Progress(StatusModel):
     time: Time | None = None
     """When it was reported."""
     slowest_rank: Annotated[int, Field(ge=0)] | None = None
-    """The rank with the fewest steps."""
+    """The rank that holds the others up (condition Straggling), else the one with the fewest steps."""
 
 
 class CheckpointStatus(StatusModel):

@@ -20,7 +20,7 @@ from paceline.cli.tables import run_directory
 
 INDENT = 2
 # Conditions that are bad news when true; of the others, that they are not true yet is no news.
-BAD_CONDITIONS = frozenset({"Failed", "Stalled", "MissingCredentials", "InvalidSpec"})
+BAD_CONDITIONS = frozenset({"Failed", "Stalled", "MissingCredentials", "InvalidSpec", "Straggling"})
 MAX_EVENTS = 25
 
 

@@ -10,7 +10,7 @@ from paceline.api import CheckpointStatus, FailureRecord, Progress, TrainJob, Tr
 from paceline_operator.planning import Plan, plan
 from paceline_operator.planning.planner import _duration
 from paceline_operator.policies.config import JobDefaults
-from paceline_operator.policies.observed import AgentReport, Observed, Refusal
+from paceline_operator.policies.observed import AgentReport, Observed, Refusal, Straggler
 from tests.support.pods import T0, all_running, at, pod, seen, termination
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
 
@@ -451,3 +451,48 @@ def test_options_of_a_uri_stay_behind_the_run_directory() -> None:
 
 def test_a_snapshot_is_a_value() -> None:
     assert replace(seen(), service=True) == seen(service=True)
+
+
+# --- stragglers --------------------------------------------------------------------------------
+
+
+def straggling(status: dict[str, Any] | TrainJobStatus, straggler: Straggler | None, seconds: float = 60) -> Plan:
+    job = two(**status) if isinstance(status, dict) else two()
+    if isinstance(status, TrainJobStatus):
+        job._status = status
+    report = AgentReport(straggler=straggler)
+    # Written a second ago: what is worth a write now is news, and not a number.
+    observed = seen(*all_running(2), service=True, report=report, last_write=at(seconds - 1))
+    return decide(job, observed, seconds)
+
+
+def test_a_straggler_is_told_when_it_falls_behind_and_when_it_has_caught_up() -> None:
+    steady = decide(two(**RUNNING), seen(*all_running(2), service=True, changed_since=T0, moved_at=T0), 50)
+    assert steady.status is not None
+    begins = straggling(steady.status, Straggler(1, 2.5))
+    assert condition(begins.status, "Straggling") == ("True", "WorkerBehind")
+    assert [(note.type, note.reason) for note in begins.events] == [("Warning", "WorkerBehind")]
+    assert begins.events[0].message.startswith("rank 1 in pod digits-0-1 on node node-1 reports 2.5 s after")
+    assert begins.status is not None
+    more = straggling(begins.status, Straggler(1, 7.1), 90)
+    assert (more.status, more.unwritten, more.events) == (None, False, ())
+    ends = straggling(begins.status, None, 120)
+    assert condition(ends.status, "Straggling") == ("False", "CaughtUp")
+    assert [(note.type, note.reason) for note in ends.events] == [("Normal", "CaughtUp")]
+    assert ends.status is not None
+    over = straggling(ends.status, None, 150)
+    assert (over.status, over.events) == (None, ())
+
+
+def test_a_restart_clears_the_straggler_without_a_word_of_its_own() -> None:
+    begins = straggling(RUNNING, Straggler(1, 2.5))
+    assert begins.status is not None
+    job = two()
+    job._status = begins.status
+    again = decide(job, seen(pod(0).running(), pod(1).failed(1), service=True), 90)
+    assert condition(again.status, "Straggling") == ("False", "Restarting")
+    assert [note.reason for note in again.events] == ["WorkerFailed"]
+    job._status = again.status
+    later = decide(job, seen(*all_running(2, attempt=1), service=True, report=AgentReport(), changed_since=T0), 95)
+    assert condition(later.status, "Straggling") == ("False", "Restarting")
+    assert "CaughtUp" not in [note.reason for note in later.events]
