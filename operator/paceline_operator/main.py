@@ -108,7 +108,7 @@ class Operator:
         reconciler = Reconciler(
             client, jobs, recorder, self._config.job_defaults(), gate=gate, counted=self._metrics.counted
         )
-        self._metrics.watch(queue.__len__, pods.__len__, jobs.phases)
+        self._metrics.watch(queue.__len__, pods.__len__, jobs.phases, jobs.straggling)
 
         def feed(type: str | None, body: dict[str, Any]) -> None:
             if type == "DELETED":

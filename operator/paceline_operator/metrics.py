@@ -46,9 +46,15 @@ class Metrics:
         }
         self._leader = Gauge("paceline_leader", "1 while this replica works.", registry=self.registry)
 
-    def watch(self, depth: Callable[[], int], pods: Callable[[], int], phases: Callable[[], Mapping[str, int]]) -> None:
-        """Tell what is read when somebody asks: queue depth, pods known, jobs by phase."""
-        self.registry.register(_Live(depth, pods, phases))
+    def watch(
+        self,
+        depth: Callable[[], int],
+        pods: Callable[[], int],
+        phases: Callable[[], Mapping[str, int]],
+        straggling: Callable[[], int],
+    ) -> None:
+        """Tell what is read when somebody asks: queue depth, pods known, jobs by phase, jobs with a straggler."""
+        self.registry.register(_Live(depth, pods, phases, straggling))
 
     def reconciled(self, outcome: str, seconds: float) -> None:
         """Count one look at a job."""
@@ -74,14 +80,21 @@ class Metrics:
 
 class _Live(Collector):
     def __init__(
-        self, depth: Callable[[], int], pods: Callable[[], int], phases: Callable[[], Mapping[str, int]]
+        self,
+        depth: Callable[[], int],
+        pods: Callable[[], int],
+        phases: Callable[[], Mapping[str, int]],
+        straggling: Callable[[], int],
     ) -> None:
-        self._depth, self._pods, self._phases = depth, pods, phases
+        self._depth, self._pods, self._phases, self._straggling = depth, pods, phases, straggling
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Read the values now."""
         yield GaugeMetricFamily("paceline_queue_depth", "Jobs that wait for a look.", value=self._depth())
         yield GaugeMetricFamily("paceline_pods_known", "Pods of jobs in the cache.", value=self._pods())
+        yield GaugeMetricFamily(
+            "paceline_jobs_straggling", "Jobs of which one rank holds the others up.", value=self._straggling()
+        )
         jobs = GaugeMetricFamily("paceline_jobs", "TrainJobs by phase.", labels=["phase"])
         counts = self._phases()
         for phase in PHASES:

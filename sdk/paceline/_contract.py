@@ -38,6 +38,7 @@ ARTIFACTS: Final = "PACELINE_ARTIFACTS"
 AGENT_SOCKET: Final = "PACELINE_AGENT_SOCKET"
 STAGING: Final = "PACELINE_STAGING"
 RESUMED_CHECKPOINT: Final = "PACELINE_RESUMED_CHECKPOINT"
+STOP_PAGE: Final = "PACELINE_STOP_PAGE"
 
 # Settings of the agent that the operator never sets: tests and local runs do.
 AGENT_HOST: Final = "PACELINE_AGENT_HOST"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from paceline.api import TrainJob, WorkerCounts
+from paceline.api import TrainJob, WorkerCounts, reasons
 from paceline.api.status import FINISHED
 from paceline_operator.cluster.informer import PodStore
 from paceline_operator.policies.observed import AgentReport, Observed, PodSeen, Refusal
@@ -133,6 +133,11 @@ class Jobs:
         for known in self._jobs.values():
             counts[known.job.status.phase] = counts.get(known.job.status.phase, 0) + 1
         return counts
+
+    def straggling(self) -> int:
+        """Count the jobs of which a rank holds the others up."""
+        known = (known.job.status.condition(reasons.STRAGGLING) for known in self._jobs.values())
+        return sum(condition is not None and condition.status == "True" for condition in known)
 
     def running(self) -> list[tuple[str, Remembered]]:
         """Return the jobs whose agents may have something to tell."""

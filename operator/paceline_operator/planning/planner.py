@@ -243,6 +243,7 @@ def _story(job: TrainJob, new: TrainJobStatus, problem: Problem | None, going: P
         notes += [Note("Warning", reasons.RULE_SHADOWED, str(found)) for found in warnings(job.spec)]
     if problem is not None and not _known(job.status, problem):
         notes.append(Note("Warning", problem.reason, problem.message))
+    notes += _straggling(job.status, new)
     if new.phase != "Running" or job.status.phase == "Running":
         return tuple(notes)
     if new.attempt == 0 and not job.status.conditions:
@@ -258,6 +259,13 @@ def _story(job: TrainJob, new: TrainJobStatus, problem: Problem | None, going: P
         resumed = f"; resumed from checkpoint {last.resumed_from}" if last and last.resumed_from is not None else ""
         notes.append(Note("Normal", "Running", f"All {new.workers.desired} workers run again{down}{resumed}"))
     return tuple(notes)
+
+
+def _straggling(old: TrainJobStatus, new: TrainJobStatus) -> list[Note]:
+    before, after = (status.condition(reasons.STRAGGLING) for status in (old, new))
+    if after is None or (before is not None and (before.reason, before.message) == (after.reason, after.message)):
+        return []
+    return [Note("Warning" if after.status == "True" else "Normal", after.reason, after.message)]
 
 
 def _known(status: TrainJobStatus, problem: Problem) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from paceline.api import FailureRecord, Result, TrainJob, TrainJobStatus, Uploads, WorkerCounts, reasons
 from paceline_operator.planning.conditions import Conditions
-from paceline_operator.policies import reports
+from paceline_operator.policies import reports, straggling
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.observed import AgentReport, Observed, PodSeen
 from paceline_operator.policies.problems import Problem
@@ -87,6 +87,7 @@ def standing(
     if status.checkpoint is not None:
         conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, status.checkpoint.path)
     conditions.clear(reasons.SUSPENDED, reasons.RESUMED)
+    _straggling(conditions, straggling.decide(status.condition(reasons.STRAGGLING), seen.report, current, per_pod))
     was = status.phase
     if running:
         phase = "Running"
@@ -148,6 +149,13 @@ def _running(
         )
 
 
+def _straggling(conditions: Conditions, news: straggling.Begins | straggling.Ends | None) -> None:
+    if isinstance(news, straggling.Begins):
+        conditions.set(reasons.STRAGGLING, True, reasons.WORKER_BEHIND, news.message)
+    elif news is not None:
+        conditions.set(reasons.STRAGGLING, False, reasons.CAUGHT_UP, news.message)
+
+
 def _downtime(history: list[FailureRecord], status: TrainJobStatus, now: datetime) -> list[FailureRecord]:
     """The first time that all workers run again ends the downtime of the attempt before."""
     if not history or history[-1].downtime_seconds is not None or history[-1].attempt >= status.attempt:
@@ -188,6 +196,7 @@ def restarting(
     reason = reasons.BACKOFF if after else reasons.RESTARTING
     conditions.set(reasons.SCHEDULED, False, reason)
     conditions.set(reasons.RUNNING, False, reason, failure.sentence)
+    conditions.clear(reasons.STRAGGLING, reasons.RESTARTING)
     return with_(
         status,
         phase="Restarting",
@@ -200,7 +209,7 @@ def restarting(
         running_time=None,
         workers=WorkerCounts(desired=job.spec.workers.count),
         uploads=None,
-        history=history,
+        history=[*history[:-1], history[-1].model_copy(update={"counted_as": account})],
     )
 
 
@@ -212,6 +221,7 @@ def suspended(job: TrainJob, status: TrainJobStatus, now: datetime) -> TrainJobS
     )
     conditions.clear(reasons.SCHEDULED, reasons.SUSPENDED_BY_USER)
     conditions.clear(reasons.RUNNING, reasons.SUSPENDED_BY_USER)
+    conditions.clear(reasons.STRAGGLING, reasons.SUSPENDED_BY_USER)
     return with_(
         status,
         phase="Suspended",
@@ -276,6 +286,7 @@ def _over(
     conditions = Conditions(status.conditions, now, job.metadata.generation)
     ended_well = phase == "Succeeded"
     conditions.clear(reasons.RUNNING, reasons.FINISHED)
+    conditions.clear(reasons.STRAGGLING, reasons.FINISHED)
     if ended_well:
         conditions.set(reasons.SCHEDULED, True, reasons.ALL_WORKERS_SCHEDULED)
     if status.checkpoint is not None:

@@ -24,6 +24,14 @@ class WorkerFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Straggler:
+    """The rank that holds the others up."""
+
+    rank: int
+    behind_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class AgentReport:
     """What an agent says of its attempt: from `/status` while it lives, from the termination message afterwards."""
 
@@ -37,6 +45,7 @@ class AgentReport:
     resumed_index: int | None = None
     resumed_step: int | None = None
     failure: WorkerFailure | None = None
+    straggler: Straggler | None = None
 
 
 @dataclass(frozen=True, slots=True)

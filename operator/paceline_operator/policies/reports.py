@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.types import AwareDatetime
 
 from paceline.api import CheckpointStatus, Progress, Uploads
-from paceline_operator.policies.observed import AgentReport, WorkerFailure
+from paceline_operator.policies.observed import AgentReport, Straggler, WorkerFailure
 
 Model = TypeVar("Model", bound=BaseModel)
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
@@ -44,6 +44,7 @@ def read(text: str | bytes, *, attempt: int | None = None) -> AgentReport | None
         resumed_index=_int(resumed.get("index")),
         resumed_step=_int(resumed.get("step")),
         failure=_failure(found.get("failure")),
+        straggler=_straggler(found.get("straggler")),
     )
 
 
@@ -61,6 +62,15 @@ def _failure(value: object) -> WorkerFailure | None:
         reason=_text(value.get("reason")),
         at=time(value.get("time")),
     )
+
+
+def _straggler(value: object) -> Straggler | None:
+    if not isinstance(value, Mapping):
+        return None
+    rank, seconds = _int(value.get("rank")), value.get("behindSeconds")
+    if rank is None or rank < 0 or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    return Straggler(rank, float(seconds))
 
 
 def time(value: object) -> datetime | None:

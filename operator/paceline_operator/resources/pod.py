@@ -10,7 +10,7 @@ from paceline_operator.frameworks import Group
 from paceline_operator.policies.config import JobDefaults
 from paceline_operator.resources import env, metadata, quantity, volumes
 from paceline_operator.resources.merge import merge
-from paceline_operator.resources.placement import placement
+from paceline_operator.resources.placement import away_from, placement, suspect_node
 
 GRACE_S = 30
 INJECT = ("python", "-m", "paceline.agent.inject", contract.MOUNT_PATH)
@@ -93,7 +93,8 @@ def _spec(job: TrainJob, attempt: int, config: JobDefaults) -> dict[str, Any]:
     merged = merge(spec, job.spec.pod_template.spec)
     # The worker stays first: `kubectl logs` and `exec` take the first container.
     merged["containers"].sort(key=lambda container: container["name"] != contract.WORKER_CONTAINER)
-    return merged
+    node = suspect_node(job, attempt)
+    return merged if node is None else away_from(merged, node)
 
 
 def _worker(job: TrainJob, config: JobDefaults, mounts: list[dict[str, Any]]) -> dict[str, Any]:

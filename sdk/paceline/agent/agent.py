@@ -14,10 +14,11 @@ from typing import Any
 
 from paceline import _contract as c
 from paceline.agent import failure as failures
-from paceline.agent import figures, log, orphans, process, serving, status, web, workdir
+from paceline.agent import figures, log, orphans, process, serving, status, workdir
 from paceline.agent.channel import Channel
 from paceline.agent.clock import rfc3339
 from paceline.agent.config import AgentConfig
+from paceline.agent.ending import Ending
 from paceline.agent.errors import AgentError, FencedError, InvalidConfigError
 from paceline.agent.failure import Failure
 from paceline.agent.lead import Lead
@@ -25,11 +26,10 @@ from paceline.agent.link import HttpLink, LocalLink
 from paceline.agent.node import Node
 from paceline.agent.oom import OomWatch
 from paceline.agent.output import Output
+from paceline.agent.server import Server
 from paceline.agent.waiting import until_set
 
 _LAST_OUTPUT_S = 1.0
-_SURVIVORS_S = 5.0  # after a failure, from SIGTERM to SIGKILL of the other processes
-_TRAINING_SHARE = 0.6  # of the grace period; the rest is for uploads
 _TICK_S = 0.5
 _FINISH_TICK_S = 0.05
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
@@ -48,12 +48,13 @@ class Agent:
         self._output = Output()
         self._oom = OomWatch()
         self._processes: list[process.Process] = []
-        self._server: asyncio.Server | None = None
+        self._ending = Ending(self._processes, config.grace_s)
+        self._server: Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._aside: list[asyncio.Task[None]] = []  # nobody waits for these but the end
         self._failure: Failure | None = None
         self._terminated_at: float | None = None
-        self._kill_at: float | None = None
+        self._signals = 0  # that came from outside
         self._state = "starting"
         self._trained = False  # every process had succeeded before any signal came
 
@@ -90,12 +91,14 @@ class Agent:
             self._node.staging.mkdir(parents=True, exist_ok=True)
             self._channel.path.parent.mkdir(parents=True, exist_ok=True)
             self._channel.open()
+            self._node.stopping.open(self._config.ranks)
         except OSError as e:
             raise InvalidConfigError(f"the agent cannot use its directory {self._config.directory}: {e}") from e
         self._output.start()
         routes = serving.routes(self._config, self._lead, status=self.status, figures=self._node.figures)
+        self._server = Server(routes, serving.routes_at_once(self._config, self._lead))
         try:
-            self._server = await web.serve(routes, self._config.http_host, self._config.http_port)
+            await self._server.start(self._config.http_host, self._config.http_port)
         except OSError as e:
             raise InvalidConfigError(
                 f"port {self._config.http_port} cannot be used ({e.strerror or e}): with hostNetwork only one pod of a"
@@ -131,6 +134,7 @@ class Agent:
                 self._config,
                 local_rank,
                 socket=self._channel.path,
+                stop_page=self._node.stopping.path(rank),
                 cwd=cwd,
                 resumed=json.dumps(resumed) if resumed else "",
             )
@@ -174,11 +178,9 @@ class Agent:
             # Stopped before the start: nobody shall wait for reports of these ranks.
             self._node.ranks = {r: replace(rank, state="failed") for r, rank in self._node.ranks.items()}
         while not self._reap():
-            if self._is_stopped() and self._kill_at is None:
+            if self._is_stopped() and not self._ending.begun:
                 self._end_processes()
-            if self._kill_at is not None and time.monotonic() >= self._kill_at:
-                for running in self._processes:
-                    running.kill()
+            self._ending.enforce()
             await self._next_change()
 
     def _reap(self) -> bool:
@@ -213,18 +215,13 @@ class Agent:
 
     def _end_processes(self) -> None:
         if self._terminated_at is not None:
-            self._kill_at = self._terminated_at + self._config.grace_s * _TRAINING_SHARE
-        else:
-            self._kill_at = time.monotonic() + min(_SURVIVORS_S, self._config.grace_s * _TRAINING_SHARE)
-        stop = self._stop if self._failure is None and self._terminated_at is None else None
+            asking = self._failure is None and self._stop is None and self._node.asks
+            self._ending.after_signal(self._terminated_at, asking=asking)
+            return
+        stop = self._stop if self._failure is None else None
         if stop is not None:
             log.say(f"the attempt ends: {stop.sentence}")
-        stalled = stop is not None and stop.reason == c.REASON_STALLED
-        for running in self._processes:
-            if stalled:
-                running.ask_for_stacks()
-            else:
-                running.ask_to_end()
+        self._ending.after_failure(stacks=stop is not None and stop.reason == c.REASON_STALLED)
 
     def _is_stopped(self) -> bool:
         return (
@@ -237,14 +234,21 @@ class Agent:
     async def _next_change(self, limit_s: float = _TICK_S) -> None:
         await until_set(self._changed, limit_s)
         self._changed.clear()
+        leaving = self._lead.leaving if self._lead is not None else self._node.orders.hold
+        if leaving and self._terminated_at is None:
+            self._terminated_at = time.monotonic()
+            log.say("another pod was told to stop: the group ends with it, and stores what was reported")
 
     def _terminate(self, number: int) -> None:
-        if self._terminated_at is None:
+        self._signals += 1
+        if self._signals > 1:
+            self._ending.ask()
+        elif self._terminated_at is None:
             self._terminated_at = time.monotonic()
             log.say(f"{signal.Signals(number).name}: ending the processes, then storing what they reported")
-        else:
-            for running in self._processes:
-                running.ask_to_end()
+            if self._lead is not None:
+                self._lead.leave()
+            self._node.leave()
         self._changed.set()
 
     # --- the end -------------------------------------------------------------------------------
@@ -366,6 +370,7 @@ class Agent:
             story=story,
             failure=failure,
             uploads=uploads,
+            straggler=self._lead.straggler if self._lead else None,
         )
 
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:

@@ -60,6 +60,10 @@ class Beat:
     waiting: tuple[int, ...] = ()  # rounds whose outcome some process of this pod waits for
     figures: Mapping[str, float] = field(default_factory=dict)  # of this pod's transfers; see figures.py
     artifacts: tuple[str, ...] = ()  # stored since the last beat that got through
+    recent: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)  # rank -> (report, seconds ago)
+    leaving: bool = False  # this pod got SIGTERM
+    asks: bool = False  # some process has called should_stop()
+    asked: int | None = None  # how often at most, known once they are held
 
     def to_json(self) -> dict[str, Any]:
         """For the wire."""
@@ -89,6 +93,10 @@ class Beat:
             waiting=tuple(int(round_) for round_ in told["waiting"]),
             figures={str(name): float(value) for name, value in told["figures"].items()},
             artifacts=tuple(str(name) for name in told["artifacts"]),
+            recent={int(r): tuple((int(n), float(ago)) for n, ago in given) for r, given in told["recent"].items()},
+            leaving=bool(told["leaving"]),
+            asks=bool(told["asks"]),
+            asked=None if told["asked"] is None else int(told["asked"]),
         )
 
 
@@ -117,6 +125,9 @@ class Orders:
     goodbye: bool = False  # the lead has taken note of `done`
     reached: int = 0  # rounds below this one have been reached by every rank: they settle whatever a rank does next
     outcomes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # settled round -> its commit, or an error
+    hold: bool = False  # the group is told to stop: hold the processes at their next should_stop()
+    stop_at: int = 0  # the call of should_stop() from which on it is true; 0: not decided
+    asks: bool = False  # some process of the group has called should_stop()
 
     def to_json(self) -> dict[str, Any]:
         """For the wire."""
@@ -149,4 +160,7 @@ class Orders:
             goodbye=bool(told["goodbye"]),
             reached=int(told["reached"]),
             outcomes={int(round_): outcome for round_, outcome in told["outcomes"].items()},
+            hold=bool(told["hold"]),
+            stop_at=int(told["stop_at"]),
+            asks=bool(told["asks"]),
         )

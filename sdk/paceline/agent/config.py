@@ -17,7 +17,7 @@ from paceline.policy.retention import Retention
 _POD_DIRECTORY = Path("/paceline")
 _DEFAULT_GRACE_S = 30.0
 _DEFAULT_LEAD_START_S = 1800.0
-_DEFAULT_LEAD_LOST_S = 60.0
+_DEFAULT_LEAD_LOST_S = 20.0
 _DEFAULT_MAX_PENDING = 2
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from paceline import _contract as c
 from paceline.agent import attempts, figures, log, silence, story, takeover
+from paceline.agent.awake import Awake
 from paceline.agent.beat import Beat, Orders, RankState
 from paceline.agent.clock import rfc3339
 from paceline.agent.commits import Commit
@@ -28,13 +29,16 @@ from paceline.agent.rounds import Rounds
 from paceline.agent.runfiles import RunFiles
 from paceline.agent.runsync import RunSync
 from paceline.agent.stalls import StallWatch
+from paceline.agent.stopping import Agreement
 from paceline.agent.stores import Stores
+from paceline.agent.stragglers import Straggler, StragglerWatch
 from paceline.agent.waiting import until_set
 
 _TICK_S = 0.2
 _WRITE_S = 0.1
 _WAIT_WARNING_S = 30.0
 _SILENT_S = 5.0
+_AGREE_S = 5.0  # for all pods to tell how far they are, before those that do not are left out
 
 
 class Lead:
@@ -52,6 +56,8 @@ class Lead:
         self._committing: Committing | None = None  # None: no storage
         self._beats: dict[int, Beat] = {}
         self._heard: dict[int, float] = {}
+        self._felt: dict[int, float] = {}  # by other threads
+        self._awake = Awake(config.lead_lost_s, clock())
         self._started = clock()
         self._files = RunFiles(config.directory / "run", config.attempt)
         self._sync = RunSync(self._files, None, clock=clock)
@@ -60,6 +66,8 @@ class Lead:
         self._artifact_owners: dict[str, int] = {}
         self._artifacts_warned = False
         self._stalls = StallWatch(config.stall_s)
+        self._stragglers = StragglerWatch(range(config.world_size))
+        self._agreement = Agreement(config.nodes)
         self._wake = asyncio.Event()
         self.failure: Failure | None = None
 
@@ -107,16 +115,25 @@ class Lead:
 
     def exchange(self, beat: Beat) -> Orders:
         """Take note of one pod's state and answer with what it shall do."""
+        if beat.leaving:
+            self.leave()
         if not self._ready:
-            return Orders(stop=self.failure)
+            return Orders(stop=self.failure, hold=self._agreement.hold)
         node = beat.node_rank
         now = self._heard[node] = self._clock()
+        over = all(rank.ended for rank in beat.ranks)
+        self._agreement.heard(node, asks=beat.asks, asked=beat.asked, over=over)
+        self._agree()
         self._beats[node] = beat
         self._stalls.seen(beat.ranks, now)
         for rank in beat.ranks:
             self._rounds.seen(rank.rank, rank.reports)
             if rank.ended:
+                self._stragglers.ended(rank.rank)
                 self._rounds.ended(rank.rank, failed=rank.state == "failed")
+        for number, given in beat.recent.items():
+            for round_, ago_s in given:
+                self._stragglers.seen(number, round_, now - ago_s)
         for offer in beat.offers:
             self._rounds.offered(offer.round, offer.rank, offer.files, name=offer.name, external=offer.external)
         if self._committing is not None:
@@ -126,6 +143,24 @@ class Lead:
             self.failure = beat.failure
         self._wake.set()
         return self._orders(beat)
+
+    def leave(self) -> None:
+        """A pod got SIGTERM: the whole group is told to stop."""
+        self._agreement.leave(self._clock())
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the group is told to stop."""
+        return self._agreement.hold
+
+    def _agree(self) -> None:
+        if (decided := self._agreement.decide(self._clock(), patience_s=_AGREE_S)) and self._agreement.asks:
+            left_out = f"; {decided['missing']} pods did not tell how far they are" if decided["missing"] else ""
+            log.say(f"should_stop() is true on every rank from its call {decided['stop_at']} on{left_out}")
+
+    def felt(self, node: int) -> None:
+        """A pod has given a sign of life, and nothing else. From any thread."""
+        self._felt[node] = self._clock()
 
     def _orders(self, beat: Beat) -> Orders:
         size, committing = self._config.local_world_size, self._committing
@@ -143,6 +178,9 @@ class Lead:
             goodbye=beat.done,
             reached=self._rounds.reached,
             outcomes=committing.outcomes(beat.waiting) if committing else {},
+            hold=self._agreement.hold,
+            stop_at=self._agreement.stop_at,
+            asks=self._agreement.asks,
         )
 
     def _no_checkpoints(self) -> str:
@@ -174,19 +212,28 @@ class Lead:
         Raises:
             StorageFailedError, FencedError: The attempt cannot go on.
         """
-        writer = asyncio.create_task(self._write_reports())
+        beside = [asyncio.create_task(self._write_reports()), asyncio.create_task(self._watch())]
         try:
-            while not writer.done():
+            while not any(task.done() for task in beside):
                 await until_set(self._wake, _TICK_S)
                 self._wake.clear()
                 await self._advance()
-                self._look_for_silence()
-                self._look_for_stalls()
                 if self._sync.due:
                     await self._sync.now()
-            writer.result()
+            for task in beside:
+                if task.done():
+                    task.result()
         finally:
-            writer.cancel()
+            for task in beside:
+                task.cancel()
+
+    async def _watch(self) -> None:
+        """Beside the work: a store that hangs must not keep the lead from noticing who is gone."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._look_for_silence()
+            self._look_for_stalls()
+            self._agree()
 
     async def _write_reports(self) -> None:
         """Some at a time, so that the processes' messages have their turn between."""
@@ -242,6 +289,7 @@ class Lead:
     def _look_for_silence(self) -> None:
         """Warn of ranks that do not report, and give up on pods that are gone."""
         now = self._clock()
+        awake = self._awake.since(now)
         waiting = self._rounds.waiting_for()
         if waiting is None:
             self._waiting_since = None
@@ -263,6 +311,8 @@ class Lead:
                 done=frozenset(node for node, beat in self._beats.items() if beat.done),
                 start_limit_s=self._config.lead_start_s,
                 limit_s=self._config.lead_lost_s,
+                felt=dict(self._felt),
+                awake=awake,
             )
             self.failure = replace(lost, time=rfc3339(time.time())) if lost else None
 
@@ -287,7 +337,15 @@ class Lead:
     def story(self) -> dict[str, Any]:
         """progress, checkpoint, bestCheckpoint and resumedFrom of `/status`."""
         commits = self._committing.commits if self._committing else []
-        return story.tell(self._reports.last, self.ranks(), commits, self._resumed, self._config.retention)
+        told = story.tell(self._reports.last, self.ranks(), commits, self._resumed, self._config.retention)
+        if self.straggler is not None and "progress" in told:
+            told["progress"]["slowestRank"] = self.straggler.rank
+        return told
+
+    @property
+    def straggler(self) -> Straggler | None:
+        """The rank that holds the others up, if there is one."""
+        return self._stragglers.straggler
 
     def uploads(self) -> dict[str, float]:
         """`uploads` of `/status`: of the whole attempt."""

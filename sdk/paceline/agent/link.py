@@ -38,8 +38,9 @@ class LocalLink:
 class HttpLink:
     """The lead runs in pod 0.
 
-    Its name vanishes with the Service, which goes before the pods when the job is deleted. The pod and its address
-    stay, and there is something left to say: that no more files come.
+    The address of that pod never changes, and its name may vanish or be slow to resolve: the name belongs to the
+    Service, which goes before the pods when the job is deleted, and looking it up takes a thread of those that may all
+    hang in a dead store. So the address that has answered is asked first.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -47,20 +48,31 @@ class HttpLink:
         self._port = port
         self._address = ""  # that answered last
 
+    @property
+    def where(self) -> tuple[str, int]:
+        """Host and port at which the lead is found best."""
+        return self._address or self._host, self._port
+
     async def exchange(self, beat: Beat) -> Orders:
         """One POST."""
         try:
-            try:
-                told, self._address = await self._post(self._host, beat)
-            except socket.gaierror:
-                if not self._address:
-                    raise
-                told, _ = await self._post(self._address, beat)
+            told, self._address = await self._ask(beat)
             return Orders.from_json(told)
         except OSError as e:
             raise LinkDownError(f"{self._host}:{self._port}: {e.strerror or e}") from None
         except (KeyError, TypeError, ValueError) as e:
             raise LinkDownError(f"{self._host}:{self._port} answered something else: {e}") from None
+
+    async def _ask(self, beat: Beat) -> tuple[Any, str]:
+        if not self._address:
+            return await self._post(self._host, beat)
+        try:
+            return await self._post(self._address, beat)
+        except OSError as at_address:
+            try:
+                return await self._post(self._host, beat)
+            except socket.gaierror:
+                raise at_address from None
 
     async def _post(self, host: str, beat: Beat) -> tuple[Any, str]:
         return await web.post(host, self._port, "/v1/beat", beat.to_json(), timeout_s=_ANSWER_S)

@@ -10,15 +10,21 @@ from typing import Any
 
 from paceline.agent import figures, names, sharing, staging
 from paceline.agent.artifacts import Artifacts
+from paceline.agent.awake import Awake
 from paceline.agent.beat import Beat, Orders, RankState
 from paceline.agent.channel import Connection
 from paceline.agent.config import AgentConfig
 from paceline.agent.copies import SharedCopies
 from paceline.agent.errors import AgentError, LeadLostError
 from paceline.agent.failure import Failure
-from paceline.agent.link import Link, LinkDownError
+from paceline.agent.link import HttpLink, Link, LinkDownError
 from paceline.agent.pending import Pending
+from paceline.agent.pulse import Pulse
+from paceline.agent.recent import Recent
 from paceline.agent.requests import Requests
+from paceline.agent.silence import HUNG_S
+from paceline.agent.staging import Staged
+from paceline.agent.stopping import SETTLE_S, Stopping
 from paceline.agent.stores import Stores
 from paceline.agent.uploads import Uploads
 from paceline.agent.waiting import until_set
@@ -27,6 +33,7 @@ from paceline.storage.transfer import Progress
 _BUSY_BEAT_S = 0.1  # while files are on their way, and before the start
 _CALM_BEAT_S = 0.5
 _LAST_WORD_S = 2.0
+_JUDGE_S = 0.25
 
 Reported = Callable[[int, Mapping[str, Any], int, float], None]
 
@@ -50,17 +57,25 @@ class Node:
         self._rate = figures.Rate()
         self.staging = config.directory / "staging"
         self.ranks = {rank: RankState(rank) for rank in config.ranks}
+        self._recent = {rank: Recent() for rank in config.ranks}
         self.exceptions: dict[int, Mapping[str, Any]] = {}
         self._pending = Pending(config.max_pending, ask_lead=self.wake)
         self._uploads = Uploads(self._stores, progress=self._progress, advanced=self.wake, failed=self._fail)
         copies = SharedCopies(config.directory / "copies", self._stores)
         self._requests = Requests(self._stores, copies, self._pending)
         self.artifacts = Artifacts(config, self._stores)
+        self.stopping = Stopping(config.directory / "stop")
+        self._leaving = False
         self._orders = Orders()
         self._shares_storage: bool | None = None
         self._wake = asyncio.Event()
         self._marker_read = False
+        self._marker: asyncio.Task[None] | None = None
+        self._clearing: asyncio.Task[None] | None = None
         self._last_seen: float | None = None
+        self._link_error = ""
+        self._awake = Awake(config.lead_lost_s, time.monotonic())
+        self._pulse = _pulse(config, link, lambda: self._last_seen or 0.0)
         self.failure: Failure | None = None
         self.done = False
         self.fatal: AgentError | None = None
@@ -95,6 +110,7 @@ class Node:
         refused = self._take_files(rank, state.reports, message) if gives else ""
         if not refused:
             self.ranks[rank] = replace(state, reports=state.reports + 1, step=step, time=at)
+            self._recent[rank].add(state.reports, at)
             if rank == 0:
                 self._reported(state.reports, metrics, step, at)
         if gives:
@@ -125,23 +141,47 @@ class Node:
 
     async def run(self) -> None:
         """Beat until the lead has said goodbye, or the attempt cannot go on (`fatal`)."""
-        begun = time.monotonic()
+        if self._pulse is not None:
+            self._pulse.start()
+        tasks = {asyncio.create_task(self._beat_on()), asyncio.create_task(self._judge_lead())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _beat_on(self) -> None:
         while True:
             try:
                 sent = self.beat()
                 orders = await self._link.exchange(sent)
             except LinkDownError as e:
-                if self._lead_is_lost(begun, e):
-                    return
+                self._link_error = str(e)
             else:
                 self._last_seen = time.monotonic()
                 self.artifacts.told(sent.artifacts)
-                await self._follow(orders)
+                self._follow(orders)
                 if orders.goodbye and sent.done:
+                    if self._clearing is not None:
+                        await self._clearing
                     return
-            busy = not self._orders.ready or len(self._pending) or self.done
+            for task in (self._marker, self._clearing):
+                if task is not None and task.done():
+                    task.result()
+            deciding = self._orders.hold and not self._orders.stop_at
+            busy = not self._orders.ready or len(self._pending) or self.done or deciding
             await until_set(self._wake, _BUSY_BEAT_S if busy else _CALM_BEAT_S)
             self._wake.clear()
+
+    async def _judge_lead(self) -> None:
+        """Beside the beats, whose answer may be waited for while the time is over."""
+        begun = time.monotonic()
+        while True:
+            if self._lead_is_lost(begun):
+                return
+            await asyncio.sleep(_JUDGE_S)
 
     async def last_word(self) -> None:
         """Tell the lead, once, why this pod ends: else the others would wait until its silence is noticed."""
@@ -168,6 +208,10 @@ class Node:
             waiting=self._pending.waiting,
             figures=self.figures(),
             artifacts=self.artifacts.to_tell(),
+            recent={rank: recent.seconds_ago(time.time()) for rank, recent in self._recent.items()},
+            leaving=self._leaving,
+            asks=self.stopping.asks,
+            asked=self.stopping.asked,
         )
 
     def figures(self) -> dict[str, float]:
@@ -186,6 +230,21 @@ class Node:
     def pending_rounds(self) -> set[int]:
         """Reports of this pod whose checkpoints are not settled."""
         return self._pending.rounds
+
+    def leave(self) -> None:
+        """This pod got SIGTERM: tell the lead, and hold the processes until all ranks know their last step."""
+        self._leaving = True
+        self._hold()
+
+    @property
+    def asks(self) -> bool:
+        """Whether some process of the group asks whether to stop: then they are told so, and not by a signal."""
+        return self._orders.asks or self.stopping.asks
+
+    def _hold(self) -> None:
+        self.stopping.hold()
+        asyncio.get_running_loop().call_later(1.5 * SETTLE_S, self.wake)
+        self.wake()
 
     def wake(self) -> None:
         """Beat now."""
@@ -208,46 +267,86 @@ class Node:
 
     def close(self) -> None:
         """Stop uploads that still run."""
+        for task in (self._marker, self._clearing):
+            if task is not None:
+                task.cancel()
+        if self._pulse is not None:
+            self._pulse.close()
         self._uploads.close()
         self._requests.close()
 
-    def _lead_is_lost(self, begun: float, error: LinkDownError) -> bool:
+    def _lead_is_lost(self, begun: float) -> bool:
         now = time.monotonic()
-        quiet = now - (self._last_seen or begun)
-        limit = self._config.lead_lost_s if self._last_seen else self._config.lead_start_s
-        if quiet <= limit:
+        awake, seen = self._awake.since(now), self._last_seen
+        if seen is None:
+            quiet, limit = now - begun, self._config.lead_start_s
+        else:
+            felt = min(self._pulse.answered, seen + HUNG_S) if self._pulse is not None else 0.0
+            quiet, limit = now - max(seen, felt, awake), self._config.lead_lost_s
+        if self._config.is_lead or quiet <= limit:
             return False
         if self.done:
             return True  # the lead got the last word or is gone; either way nothing waits here
-        said = "was lost" if self._last_seen else "never answered"
-        self._fail(LeadLostError(f"the lead agent (pod 0) {said} for {quiet:.0f} s: {error}"))
+        said = "never answered" if seen is None else "was lost"
+        self._fail(LeadLostError(f"the lead agent (pod 0) {said} for {quiet:.0f} s: {self._link_error or 'no answer'}"))
         return True
 
-    async def _follow(self, orders: Orders) -> None:
-        was = self.ready, self._orders.stop, self.idle
+    def _follow(self, orders: Orders) -> None:
+        """Never waits: the next beat must not wait behind a store or a disk."""
+        was = self.ready, self._orders.stop, self._orders.hold, self.idle
+        if orders.hold and not self._orders.hold:
+            self._hold()
+        if orders.stop_at:
+            self.stopping.decide(orders.stop_at)
         self._orders = orders
-        if orders.ready and orders.marker and not self._marker_read:
-            try:
-                self._shares_storage = await asyncio.to_thread(sharing.sees_marker, self._config, self._stores, orders)
-                self._marker_read = True
-            except AgentError as e:
-                self._fail(e)
-        if settled := self._pending.settled_by(orders):
-            # In a thread: ours is the last link, and the kernel takes a second for some GB.
-            await asyncio.to_thread(staging.remove, settled)
-        if self._pending.take_note(orders):
-            self.artifacts.checkpoint_settled()
+        if orders.ready and orders.marker and self._marker is None:
+            self._marker = asyncio.create_task(self._read_marker(orders))
+        if self._clearing is None:
+            if settled := self._pending.settled_by(orders):
+                self._clearing = asyncio.create_task(self._clear(settled, orders))
+            else:
+                self._note(orders)
         for upload in orders.uploads:
             self._uploads.begin(upload, self._pending.of(upload.round))
         self._uploads.settle(orders.settled)
-        if was != (self.ready, orders.stop, self.idle):
+        if was != (self.ready, orders.stop, orders.hold, self.idle):
             self._changed()
+
+    async def _read_marker(self, orders: Orders) -> None:
+        try:
+            self._shares_storage = await asyncio.to_thread(sharing.sees_marker, self._config, self._stores, orders)
+            self._marker_read = True
+        except AgentError as e:
+            self._fail(e)
+        self.wake()
+        self._changed()
+
+    async def _clear(self, settled: list[Staged], orders: Orders) -> None:
+        # In a thread: ours is the last link, and the kernel takes a second for some GB.
+        await asyncio.to_thread(staging.remove, settled)
+        self._clearing = None
+        self._note(orders)
+        self.wake()
+        self._changed()
+
+    def _note(self, orders: Orders) -> None:
+        if self._pending.take_note(orders):
+            self.artifacts.checkpoint_settled()
 
     def _fail(self, error: AgentError) -> None:
         if self.fatal is None:
             self.fatal = error
         self._pending.fail(str(error))
         self._changed()
+
+
+def _pulse(config: AgentConfig, link: Link, last_beat: Callable[[], float]) -> Pulse | None:
+    if not isinstance(link, HttpLink):
+        return None
+    about: dict[str, str | int] = {
+        "runId": config.run_id, "attempt": config.attempt, "nodeRank": config.node_rank,
+    }  # fmt: skip
+    return Pulse(about, lead=lambda: link.where, last_beat=last_beat)
 
 
 def _step(metrics: Mapping[str, Any]) -> int | None:

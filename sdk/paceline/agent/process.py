@@ -67,13 +67,15 @@ class Process:
             pass
 
 
-def start(config: AgentConfig, local_rank: int, *, socket: Path, cwd: Path, resumed: str) -> tuple[Process, int, int]:
+def start(
+    config: AgentConfig, local_rank: int, *, socket: Path, stop_page: Path, cwd: Path, resumed: str
+) -> tuple[Process, int, int]:
     """Start the process and return it with the read ends of its stdout and stderr.
 
     Raises:
         CommandError: The command is not there or cannot be executed.
     """
-    env = environment(config, local_rank, socket=socket, resumed=resumed)
+    env = environment(config, local_rank, socket=socket, stop_page=stop_page, resumed=resumed)
     program = _find(config.command[0], env, cwd)
     try:
         popen = subprocess.Popen(
@@ -103,7 +105,7 @@ def start(config: AgentConfig, local_rank: int, *, socket: Path, cwd: Path, resu
     return Process(config.first_rank + local_rank, popen), *pipes
 
 
-def environment(config: AgentConfig, local_rank: int, *, socket: Path, resumed: str) -> dict[str, str]:
+def environment(config: AgentConfig, local_rank: int, *, socket: Path, stop_page: Path, resumed: str) -> dict[str, str]:
     """What the process with this local rank sees."""
     rank = config.first_rank + local_rank
     env = dict(config.environ)
@@ -116,6 +118,7 @@ def environment(config: AgentConfig, local_rank: int, *, socket: Path, resumed: 
             c.NODE_RANK: str(config.node_rank),
             c.GROUP_RANK: str(config.node_rank),
             c.AGENT_SOCKET: str(socket),
+            c.STOP_PAGE: str(stop_page),
             c.STAGING: str(config.directory / "staging"),
             c.RESUMED_CHECKPOINT: resumed,
         }

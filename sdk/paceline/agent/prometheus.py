@@ -65,7 +65,14 @@ def _families(status: Mapping[str, Any]) -> Iterator[GaugeMetricFamily]:
         if rank["step"] is not None:
             steps.add_metric([*job, str(rank["rank"])], rank["step"])
         running.add_metric([*job, str(rank["rank"])], 1 if rank["state"] == "running" else 0)
-    yield from (steps, running)
+    behind = GaugeMetricFamily(
+        "paceline_straggler_seconds",
+        "Seconds by which the rank that holds the others up reports after the median rank; absent while none does.",
+        labels=[*labels, "rank"],
+    )
+    if straggler := status.get("straggler"):
+        behind.add_metric([*job, str(straggler["rank"])], straggler["behindSeconds"])
+    yield from (steps, running, behind)
     metrics = GaugeMetricFamily(
         "paceline_agent_metric", "Numbers of rank 0's newest report.", labels=[*labels, "metric"]
     )

@@ -1,4 +1,4 @@
-"""What an agent answers over HTTP: its status and figures, and the beats of the other pods."""
+"""What an agent answers over HTTP: its status and figures, and the beats and pulses of the other pods."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paceline.agent import prometheus, web
+from paceline.agent import prometheus, pulse, web
 from paceline.agent.beat import Beat
 from paceline.agent.config import AgentConfig
 from paceline.agent.lead import Lead
+
+_NOT_THE_LEAD = web.Answer.of({"error": "this agent is not the lead"}, 404)
 
 
 def routes(
@@ -18,8 +20,8 @@ def routes(
     *,
     status: Callable[[], Mapping[str, Any]],
     figures: Callable[[], Mapping[str, float]],
-) -> dict[tuple[str, str], web.Route]:
-    """(method, path) -> route.
+) -> dict[tuple[str, str], Callable[[bytes], web.Answer]]:
+    """(method, path) -> route, for the agent's event loop.
 
     Args:
         lead: None in every pod but the first.
@@ -37,9 +39,31 @@ def routes(
     }
 
 
+def routes_at_once(config: AgentConfig, lead: Lead | None) -> dict[tuple[str, str], Callable[[bytes], web.Answer]]:
+    """(method, path) -> route, for any thread."""
+
+    def answer(body: bytes) -> web.Answer:
+        return _pulse(config, lead, body)
+
+    return {("POST", pulse.PATH): answer}
+
+
+def _pulse(config: AgentConfig, lead: Lead | None, body: bytes) -> web.Answer:
+    if lead is None:
+        return _NOT_THE_LEAD
+    try:
+        told = json.loads(body)
+        if (told["runId"], told["attempt"]) != (config.run_id, config.attempt):
+            return web.Answer.of({"error": f"this is attempt {config.attempt} of another run"}, 409)
+        lead.felt(int(told["nodeRank"]))
+    except (KeyError, TypeError, ValueError) as e:
+        return web.Answer.of({"error": f"not a pulse: {type(e).__name__}: {e}"}, 400)
+    return web.Answer.of({})
+
+
 def _beat(config: AgentConfig, lead: Lead | None, body: bytes) -> web.Answer:
     if lead is None:
-        return web.Answer.of({"error": "this agent is not the lead"}, 404)
+        return _NOT_THE_LEAD
     try:
         beat = Beat.from_json(json.loads(body))
     except (AttributeError, KeyError, TypeError, ValueError) as e:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from paceline import _contract as c
 from paceline.agent.failure import Failure
 
+# A pod that gives signs of life, and whose agent has not beaten for so long, hangs and does not come back.
+HUNG_S = 600.0
+
 
 def lost_pod(
     nodes: int,
@@ -18,16 +21,20 @@ def lost_pod(
     done: frozenset[int],
     start_limit_s: float,
     limit_s: float,
+    felt: Mapping[int, float] = {},
+    awake: float = 0.0,
 ) -> Failure | None:
     """The failure of the first pod that never came up, or fell silent before it was done.
 
     Args:
         local_world_size: Processes of a pod: its first one stands for it.
         heard: When each pod last beat, on the clock of `now` and `started` (seconds).
+        felt: When each pod last gave a mere sign of life.
+        awake: Since when the one who judges has been awake: silence before that was its own.
     """
     for node in range(1, nodes):
         last = heard.get(node)
-        quiet_s = now - (started if last is None else last)
+        quiet_s = now - started if last is None else now - max(last, awake, min(felt.get(node, last), last + HUNG_S))
         if node in done or quiet_s <= (start_limit_s if last is None else limit_s):
             continue
         said = "has not come up" if last is None else "has fallen silent"

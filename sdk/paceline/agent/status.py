@@ -11,6 +11,7 @@ from paceline.agent.beat import RankState
 from paceline.agent.clock import rfc3339
 from paceline.agent.config import AgentConfig
 from paceline.agent.failure import Failure
+from paceline.agent.stragglers import Straggler
 
 _LONGEST_TEXT = 1024
 
@@ -23,12 +24,14 @@ def status(
     story: Mapping[str, Any],
     failure: Failure | None,
     uploads: Mapping[str, float] | None = None,
+    straggler: Straggler | None = None,
 ) -> dict[str, Any]:
     """The body of `/status`.
 
     Args:
         story: progress, checkpoint, bestCheckpoint and resumedFrom, where known.
         uploads: What is on its way into the store, in numbers.
+        straggler: The rank that holds the others up; only the lead knows.
     """
     return {
         "version": 1,
@@ -56,6 +59,7 @@ def status(
         ],
         "failure": failure.to_json() if failure else None,
         "uploads": dict(uploads or {}),
+        "straggler": {"rank": straggler.rank, "behindSeconds": straggler.behind_s} if straggler else None,
     }
 
 

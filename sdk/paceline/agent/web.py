@@ -6,8 +6,9 @@ The agent runs inside any image, so it brings no web framework. Requests are bou
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -31,7 +32,7 @@ class Answer:
         return cls(json.dumps(told).encode(), status)
 
 
-Route = Callable[[bytes], Answer]
+Route = Callable[[bytes], Answer | Awaitable[Answer]]
 
 
 class BadAnswerError(OSError):
@@ -100,7 +101,8 @@ async def _answer(routes: Mapping[tuple[str, str], Route], reader: asyncio.Strea
         known = any(path == p for _, p in routes)
         status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
         return Answer.of({"error": f"{status.phrase}: {method} {path}"}, status)
-    answer = route(body)
+    given = route(body)
+    answer = await given if inspect.isawaitable(given) else given
     return Answer(b"", answer.status, answer.content_type) if method == "HEAD" else answer
 
 

@@ -9,7 +9,8 @@ CHECKPOINT_AVAILABLE = "CheckpointAvailable"
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
 SUSPENDED = "Suspended"
-CONDITION_TYPES = (SCHEDULED, RUNNING, CHECKPOINT_AVAILABLE, SUCCEEDED, FAILED, SUSPENDED)
+STRAGGLING = "Straggling"
+CONDITION_TYPES = (SCHEDULED, RUNNING, CHECKPOINT_AVAILABLE, SUCCEEDED, FAILED, SUSPENDED, STRAGGLING)
 
 # Why the job is over.
 ALL_WORKERS_SUCCEEDED = "AllWorkersSucceeded"
@@ -54,6 +55,10 @@ RESUMED = "Resumed"
 NAME_TAKEN = "NameTaken"
 RULE_SHADOWED = "RuleShadowed"
 
+# Why it is slower than it could be.
+WORKER_BEHIND = "WorkerBehind"
+CAUGHT_UP = "CaughtUp"
+
 # What is well.
 ALL_WORKERS_SCHEDULED = "AllWorkersScheduled"
 ALL_WORKERS_RUNNING = "AllWorkersRunning"
@@ -94,6 +99,8 @@ REASONS = frozenset(
         RESUMED,
         NAME_TAKEN,
         RULE_SHADOWED,
+        WORKER_BEHIND,
+        CAUGHT_UP,
         ALL_WORKERS_SCHEDULED,
         ALL_WORKERS_RUNNING,
         CHECKPOINT_COMMITTED,

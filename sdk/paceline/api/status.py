@@ -71,7 +71,7 @@ class Progress(StatusModel):
     time: Time | None = None
     """When it was reported."""
     slowest_rank: Annotated[int, Field(ge=0)] | None = None
-    """The rank with the fewest steps."""
+    """The rank that holds the others up (condition Straggling), else the one with the fewest steps."""
 
 
 class CheckpointStatus(StatusModel):
@@ -153,6 +153,9 @@ class FailureRecord(StatusModel):
     """Steps to do again."""
     downtime_seconds: Annotated[float, Field(ge=0)] | None = None
     """Seconds from the failure until all workers of the next attempt ran."""
+    counted_as: Literal["restart", "preemption", "uncounted"] | None = None
+    """What the restart after it was counted as: in `status.restarts`, in `status.preemptions` or in neither, by a rule.
+    Absent for the failure that ended the job."""
 
 
 class TrainJobStatus(StatusModel):

@@ -27,6 +27,8 @@ ADVICE = {
     "ask whoever runs the cluster.",
     reasons.QUOTA_EXCEEDED: "Wait for other jobs of the namespace to end, or ask for a larger quota.",
     reasons.NAME_TAKEN: "Rename the job, or delete what has its name.",
+    reasons.WORKER_BEHIND: "Look at that pod's node: a hot or shared GPU, a slow disk or network, a data loader "
+    "short of CPU.",
     reasons.SUSPENDED_BY_USER: "`{program} resume {name}` goes on from the latest checkpoint.",
 }
 

@@ -20,7 +20,7 @@ from paceline.cli.tables import run_directory
 
 INDENT = 2
 # Conditions that are bad news when true; of the others, that they are not true yet is no news.
-BAD_CONDITIONS = frozenset({"Failed", "Stalled", "MissingCredentials", "InvalidSpec"})
+BAD_CONDITIONS = frozenset({"Failed", "Stalled", "MissingCredentials", "InvalidSpec", "Straggling"})
 MAX_EVENTS = 25
 
 
@@ -181,6 +181,9 @@ def _cause(record: FailureRecord) -> Text:
     cause = Text(record.cause, style="red")
     if record.exit_code is not None:
         cause.append(f"\nexit code {record.exit_code}", style="default")
+    if record.counted_as is not None:
+        counted = "not counted" if record.counted_as == "uncounted" else f"counted as {record.counted_as}"
+        cause.append(f"\n{counted}", style="dim")
     return cause
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paceline.train._checkpoint import Checkpoint
 from paceline.train._context import StorageInfo, TrainContext, get_context
 from paceline.train._report import get_checkpoint, report
+from paceline.train._stop import should_stop
 
 if TYPE_CHECKING:
     from paceline.train._configs import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
@@ -33,6 +34,7 @@ __all__ = [
     "get_checkpoint",
     "get_context",
     "report",
+    "should_stop",
 ]
 
 # Not needed by a worker, and `dataclasses` alone would double what the import of this module takes.

@@ -294,7 +294,7 @@ def test_workers_are_reached_by_workers_and_by_the_operator_only() -> None:
 
 def test_alerts_ask_for_metrics_that_the_operator_serves() -> None:
     metrics = Metrics()
-    metrics.watch(lambda: 0, lambda: 0, dict)
+    metrics.watch(lambda: 0, lambda: 0, dict, lambda: 0)
     metrics.reconciled("error", 1.0)
     metrics.requested("GET", 403, 1.0)
     served = set(re.findall(r"^(paceline_\w+?)[{ ]", metrics.text().decode(), re.MULTILINE))

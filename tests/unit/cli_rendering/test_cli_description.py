@@ -15,7 +15,7 @@ FAILED = {
     "result": {"path": "s3://b/runs/digits", "metrics": {"loss": 0.5}, "error": ERROR},
     "history": [{"attempt": 0, "time": "2026-01-02T03:08:05Z", "cause": "NodeLost", "rank": 2, "pod": "digits-0-1",
                  "node": "node-1", "exitCode": 137, "message": "node-1 is gone", "resumedFrom": 3, "lostSteps": 10,
-                 "downtimeSeconds": 4.21}],
+                 "downtimeSeconds": 4.21, "countedAs": "preemption"}],
 }  # fmt: skip
 
 
@@ -39,11 +39,17 @@ def test_the_history_tells_what_a_restart_cost() -> None:
     for part in (
         "NodeLost",
         "exit code 137",
+        "counted as preemption",
         "rank 2",
         "node-1",
         "resumed from checkpoint 3, 10 steps lost, down for 4.2 s",
     ):
         assert part in text
+
+
+def test_a_restart_that_a_rule_does_not_count_says_so() -> None:
+    record = {"attempt": 0, "time": "2026-01-02T03:08:05Z", "cause": "WorkerFailed", "countedAs": "uncounted"}
+    assert "not counted" in told({"phase": "Running", "attempt": 1, "history": [record]})
 
 
 def test_the_result_says_how_to_read_it() -> None:

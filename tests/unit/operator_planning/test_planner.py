@@ -10,7 +10,7 @@ from paceline.api import CheckpointStatus, FailureRecord, Progress, TrainJob, Tr
 from paceline_operator.planning import Plan, plan
 from paceline_operator.planning.planner import _duration
 from paceline_operator.policies.config import JobDefaults
-from paceline_operator.policies.observed import AgentReport, Observed, Refusal
+from paceline_operator.policies.observed import AgentReport, Observed, Refusal, Straggler
 from tests.support.pods import T0, all_running, at, pod, seen, termination
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
 
@@ -299,6 +299,7 @@ def test_a_lost_node_is_counted_apart() -> None:
     assert again.status is not None
     assert (again.status.phase, again.status.attempt) == ("Restarting", 1)
     assert (again.status.restarts, again.status.preemptions) == (0, 5)
+    assert again.status.history[-1].counted_as == "preemption"
     assert again.events[0].message.endswith("lost with node node-7; restarting from the start (preemption 5)")
 
 
@@ -307,6 +308,7 @@ def test_a_restart_that_a_rule_does_not_count_is_told_with_the_rule() -> None:
     again = decide(job, seen(pod(0).running(), pod(1).failed(7), service=True), 9)
     assert again.status is not None
     assert (again.status.attempt, again.status.restarts, again.status.preemptions) == (1, 0, 0)
+    assert again.status.history[-1].counted_as == "uncounted"
     assert again.events[0].message.endswith("(not counted, by failurePolicy.rules[0])")
 
 
@@ -334,6 +336,7 @@ def test_a_crash_in_a_row_waits() -> None:
     assert again.status.next_attempt_time == at(4)
     assert condition(again.status, "Running") == ("False", "Backoff")
     assert again.events[0].message.endswith("restarting after 1 s from the start (restart 2)")
+    assert [record.counted_as for record in again.status.history] == [None, "restart"]
 
 
 def test_during_backoff_nothing_is_created_and_then_all() -> None:
@@ -367,7 +370,7 @@ def test_spent_restarts_fail_the_job_with_the_first_error() -> None:
     assert over.status.result is not None
     assert over.status.result.error is not None
     assert (over.status.result.error.rank, over.status.result.error.traceback) == (1, "tb")
-    assert len(over.status.history) == 1
+    assert [record.counted_as for record in over.status.history] == [None]
     assert [gone.name for gone in over.delete] == ["digits-0-0"]
 
 
@@ -448,3 +451,48 @@ def test_options_of_a_uri_stay_behind_the_run_directory() -> None:
 
 def test_a_snapshot_is_a_value() -> None:
     assert replace(seen(), service=True) == seen(service=True)
+
+
+# --- stragglers --------------------------------------------------------------------------------
+
+
+def straggling(status: dict[str, Any] | TrainJobStatus, straggler: Straggler | None, seconds: float = 60) -> Plan:
+    job = two(**status) if isinstance(status, dict) else two()
+    if isinstance(status, TrainJobStatus):
+        job._status = status
+    report = AgentReport(straggler=straggler)
+    # Written a second ago: what is worth a write now is news, and not a number.
+    observed = seen(*all_running(2), service=True, report=report, last_write=at(seconds - 1))
+    return decide(job, observed, seconds)
+
+
+def test_a_straggler_is_told_when_it_falls_behind_and_when_it_has_caught_up() -> None:
+    steady = decide(two(**RUNNING), seen(*all_running(2), service=True, changed_since=T0, moved_at=T0), 50)
+    assert steady.status is not None
+    begins = straggling(steady.status, Straggler(1, 2.5))
+    assert condition(begins.status, "Straggling") == ("True", "WorkerBehind")
+    assert [(note.type, note.reason) for note in begins.events] == [("Warning", "WorkerBehind")]
+    assert begins.events[0].message.startswith("rank 1 in pod digits-0-1 on node node-1 reports 2.5 s after")
+    assert begins.status is not None
+    more = straggling(begins.status, Straggler(1, 7.1), 90)
+    assert (more.status, more.unwritten, more.events) == (None, False, ())
+    ends = straggling(begins.status, None, 120)
+    assert condition(ends.status, "Straggling") == ("False", "CaughtUp")
+    assert [(note.type, note.reason) for note in ends.events] == [("Normal", "CaughtUp")]
+    assert ends.status is not None
+    over = straggling(ends.status, None, 150)
+    assert (over.status, over.events) == (None, ())
+
+
+def test_a_restart_clears_the_straggler_without_a_word_of_its_own() -> None:
+    begins = straggling(RUNNING, Straggler(1, 2.5))
+    assert begins.status is not None
+    job = two()
+    job._status = begins.status
+    again = decide(job, seen(pod(0).running(), pod(1).failed(1), service=True), 90)
+    assert condition(again.status, "Straggling") == ("False", "Restarting")
+    assert [note.reason for note in again.events] == ["WorkerFailed"]
+    job._status = again.status
+    later = decide(job, seen(*all_running(2, attempt=1), service=True, report=AgentReport(), changed_since=T0), 95)
+    assert condition(later.status, "Straggling") == ("False", "Restarting")
+    assert "CaughtUp" not in [note.reason for note in later.events]

@@ -103,6 +103,13 @@ GOLDEN = {
 }
 
 
+def lost(cause: str = "PodUnreachable", attempt: int = 0, node: str | None = "node-7") -> dict[str, Any]:
+    return {"attempt": attempt, "time": "2026-01-02T03:04:05Z", "cause": cause, "rank": 1, "node": node}
+
+
+GOLDEN["pod-after-a-lost-node"] = (make_trainjob().workers(2).status(attempt=1, history=[lost()]), 0)
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_manifests_are_as_read_in_review(name: str, request: pytest.FixtureRequest) -> None:
     job, index = GOLDEN[name]
@@ -275,3 +282,43 @@ def test_labels_of_the_template_do_not_touch_ours() -> None:
     job = make_trainjob().pod_template(labels={"team": "a", names.LABEL_JOB: "other"})
     assert manifest(job)["metadata"]["labels"]["team"] == "a"
     assert manifest(job)["metadata"]["labels"][names.LABEL_JOB] == "digits"
+
+
+AWAY = {
+    "weight": 100,
+    "preference": {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-7"]}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("history", "attempt", "expected"),
+    [
+        pytest.param([], 0, None, id="first attempt"),
+        pytest.param([lost()], 1, [AWAY], id="unreachable"),
+        pytest.param([lost("NodeLost")], 1, [AWAY], id="lost"),
+        pytest.param([lost("WorkerFailed")], 1, None, id="no fault of the node"),
+        pytest.param([lost("PodEvicted")], 1, None, id="drained: the node is closed to new pods anyway"),
+        pytest.param([lost(node=None)], 1, None, id="node not known"),
+        pytest.param([lost(), lost("WorkerFailed", 1)], 2, None, id="another failure since"),
+        pytest.param([lost()], 2, None, id="a suspension since"),
+    ],
+)
+def test_pods_prefer_other_nodes_than_the_one_just_lost(
+    history: list[dict[str, Any]], attempt: int, expected: list[dict[str, Any]] | None
+) -> None:
+    spec = manifest(make_trainjob().status(attempt=attempt, history=history), attempt=attempt)["spec"]
+    of_nodes = spec.get("affinity", {}).get("nodeAffinity", {})
+    assert of_nodes.get("preferredDuringSchedulingIgnoredDuringExecution") == expected
+
+
+def test_the_lost_node_is_avoided_beside_the_affinity_of_the_template() -> None:
+    zone = {"weight": 7, "preference": {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}}
+    must = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}]}
+    preferred, required = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("preferred", "required"))
+    job = make_trainjob().workers(2).placement("Spread").status(attempt=1, history=[lost()])
+    job = job.pod_template({"affinity": {"nodeAffinity": {preferred: [zone], required: must}}})
+    affinity = manifest(job, attempt=1)["spec"]["affinity"]
+    assert affinity["nodeAffinity"] == {preferred: [zone, AWAY], required: must}
+    assert list(affinity["podAntiAffinity"]) == [preferred]
+    alone = manifest(make_trainjob().status(attempt=1, history=[lost()]).pod_template({"affinity": None}), attempt=1)
+    assert alone["spec"]["affinity"] == {"nodeAffinity": {preferred: [AWAY]}}

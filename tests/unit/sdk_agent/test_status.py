@@ -113,3 +113,29 @@ def test_a_report_that_no_attempt_can_make_lays_the_failure_to_the_store(said: s
 def test_lost_pod(now: float, heard: dict[int, float], done: tuple[int, ...], said: str | None) -> None:
     found = lost_pod(2, 4, now=now, started=0, heard=heard, done=frozenset(done), start_limit_s=100, limit_s=20)
     assert (said is None and found is None) or (found is not None and str(said) in found.message)
+
+
+@pytest.mark.parametrize(
+    ("felt", "awake", "lost"),
+    [
+        pytest.param({}, 0, True, id="nothing speaks for it"),
+        pytest.param({1: 35}, 0, False, id="it gives signs of life: its agent is busy"),
+        pytest.param({1: 15}, 0, True, id="these have ended too"),
+        pytest.param({}, 30, False, id="the lead itself has slept until now"),
+        pytest.param({}, 15, True, id="the lead woke long ago"),
+    ],
+)
+def test_a_pod_that_does_not_beat_may_have_an_excuse(felt: dict[int, float], awake: float, lost: bool) -> None:
+    found = lost_pod(
+        2, 4, now=40, started=0, heard={1: 9}, done=frozenset(), start_limit_s=100, limit_s=20, felt=felt, awake=awake
+    )
+    assert (found is not None) == lost
+
+
+def test_signs_of_life_of_an_agent_that_hangs_do_not_count_for_ever() -> None:
+    def found(now: float) -> bool:
+        return lost_pod(
+            2, 1, now=now, started=0, heard={1: 0}, done=frozenset(), start_limit_s=9, limit_s=20, felt={1: now - 1}
+        ) is not None  # fmt: skip
+
+    assert [found(now) for now in (100, 600, 621)] == [False, False, True]

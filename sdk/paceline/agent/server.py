@@ -1,0 +1,60 @@
+"""The agent's HTTP server, in a thread with an event loop of its own.
+
+It answers signs of life (`pulse.py`) while the agent's loop is held by something else; every other request is answered
+in the agent's loop, where the state lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+
+from paceline.agent import web
+
+_STOP_S = 2.0
+
+
+class Server:
+    """Made and started in the agent's loop."""
+
+    def __init__(
+        self,
+        routes: Mapping[tuple[str, str], Callable[[bytes], web.Answer]],
+        at_once: Mapping[tuple[str, str], Callable[[bytes], web.Answer]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            routes: Answered in the agent's loop.
+            at_once: Answered in the thread: they may touch nothing but what is safe there.
+        """
+        self._home = asyncio.get_running_loop()
+        self._loop = asyncio.new_event_loop()
+        self._routes: dict[tuple[str, str], web.Route] = {**{k: self._at_home(r) for k, r in routes.items()}, **at_once}
+        self._thread = threading.Thread(target=self._loop.run_forever, name="paceline-http", daemon=True)
+
+    async def start(self, host: str | None, port: int) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._thread.start()
+        listening = asyncio.run_coroutine_threadsafe(web.serve(self._routes, host, port), self._loop)
+        await asyncio.wrap_future(listening)
+
+    def close(self) -> None:
+        """Stop; what is being answered is cut off."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread.is_alive():
+            self._thread.join(_STOP_S)
+
+    def _at_home(self, route: Callable[[bytes], web.Answer]) -> Callable[[bytes], Awaitable[web.Answer]]:
+        async def there(body: bytes) -> web.Answer:
+            return route(body)
+
+        async def answer(body: bytes) -> web.Answer:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(body), self._home))
+
+        return answer

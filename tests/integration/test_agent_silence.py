@@ -1,0 +1,90 @@
+"""Who is silent is given up, and nobody else: agents that slept, and agents that are busy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.agents import Job, job, wait_for
+
+STEPS = """
+    import os, pathlib, time
+    from paceline import train
+    for i in range(10_000):
+        train.report({"step": i})
+        if pathlib.Path("enough").exists():
+            break
+        time.sleep(0.02)
+"""
+LIMIT_S = 2
+NAP_S = 2 * LIMIT_S
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Job]:
+    with job(tmp_path, workers=2, per_pod=1) as made:
+        yield made
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_an_agent_that_slept_does_not_take_the_other_for_lost(two: Job, who: int) -> None:
+    command = two.script(STEPS)
+    # Only the sleeper judges by a short limit: what it had not heard while it slept is no silence of the other's.
+    short: dict[str, Any] = {"PACELINE_LEAD_LOST_SECONDS": str(LIMIT_S)}
+    pods = [two.start(command, pod=i, **(short if i == who else {})) for i in range(2)]
+    wait_for(lambda: (s := pods[0].status()) and all((r["step"] or 0) > 3 for r in s["ranks"]))
+    pods[who].process.send_signal(signal.SIGSTOP)
+    time.sleep(NAP_S)
+    pods[who].process.send_signal(signal.SIGCONT)
+    time.sleep(1.5 * LIMIT_S)
+    assert [pod.process.poll() for pod in pods] == [None, None], pods[who].log
+    (two.directory / "enough").touch()
+    assert [pod.wait() for pod in pods] == [0, 0], pods[0].log + pods[1].log
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_an_agent_that_does_not_wake_is_given_up_by_the_other(two: Job, who: int) -> None:
+    command = two.script(STEPS)
+    pods = [two.start(command, pod=i, PACELINE_LEAD_LOST_SECONDS=str(LIMIT_S)) for i in range(2)]
+    wait_for(lambda: (s := pods[0].status()) and all((r["step"] or 0) > 3 for r in s["ranks"]))
+    pods[who].process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    assert pods[1 - who].wait() == 75
+    # Ending its own processes and storing what they reported comes on top, with this much grace.
+    assert LIMIT_S * 0.9 < time.monotonic() - begun < LIMIT_S + 10
+    pods[who].process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_agents_that_store_a_gibibyte_on_two_loaded_cores_are_not_silent(two: Job) -> None:
+    command = two.script(
+        """
+        import os, pathlib, tempfile
+        from paceline import train
+        rank = train.get_context().get_world_rank()
+        block = os.urandom(1 << 20)
+        with tempfile.TemporaryDirectory() as d:
+            for part in range(8):
+                with open(pathlib.Path(d, f"part-{rank}-{part}"), "wb") as f:
+                    for _ in range(64):
+                        f.write(block)
+            train.report({"step": 1}, checkpoint=train.Checkpoint.from_directory(d), wait=True)
+        """
+    )
+    load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 2))]
+    try:
+        pods = [two.start(command, pod=i, PACELINE_LEAD_LOST_SECONDS="5") for i in range(2)]
+        assert [pod.wait(240) for pod in pods] == [0, 0], pods[0].log + pods[1].log
+    finally:
+        for process in load:
+            process.kill()
+            process.wait()
+    assert sum(file["size"] for file in two.commits()[0]["files"].values()) == 1 << 30
