@@ -42,7 +42,7 @@ def generate(seed: int) -> History:
         numbers = sorted(chance.sample(range(1, 50), chance.randint(1, 3)))
         writes = tuple(WriteFault(number, chance.choice(WRITE_KINDS)) for number in numbers)
     return History(
-        seed=seed, nodes=nodes, slots=per_node, gang=gang, lag=chance.choice((0.02, 0.1, 0.5)),
+        seed=seed, nodes=nodes, slots=per_node, gang=gang, standby=chance.random() < 0.3, lag=chance.choice((0.02, 0.1, 0.5)),
         skew=chance.choice((0.0, 0.0, 3.0)), jobs=jobs, faults=faults, writes=writes,
     )  # fmt: skip
 

@@ -107,6 +107,8 @@ class History:
     """Workers that a node holds."""
     gang: bool = False
     """The scheduler places all pods of an attempt or none."""
+    standby: bool = False
+    """A second operator keeps its caches full and takes over at once when the first one dies."""
     lag: float = 0.05
     """Seconds by which watches lag behind."""
     skew: float = 0.0

@@ -44,6 +44,8 @@ class Network:
     slow_s: float = 0.0
     down_until: float = 0.0
     writes: list[str] = field(default_factory=list)
+    missed: int = 0
+    """Writes to what is not there any more: kopf does not tell of what is deleted between a watch and the next list."""
     streams: list[Stream] = field(default_factory=list)
     struck: Callable[[str], None] = lambda kind: None
     """Told of each write that went wrong."""
@@ -160,7 +162,7 @@ class SimulatedClient(Client):
         timeout_s: float | None,
     ) -> bytes:
         network, process = self._network, self._process
-        await asyncio.sleep(network.latency())
+        await self._travel()
         if network.loop.time() < network.down_until:
             await asyncio.sleep(1.0)
             raise UnreachableError(f"{method} {path}: connection refused")
@@ -174,19 +176,28 @@ class SimulatedClient(Client):
         kind, seconds = network.fault(method, path)
         _refuse(kind, seconds)
         process.requested(method, path, body)
-        answer = network.api.handle(method, path, _decode(body) if body else {})
+        try:
+            answer = network.api.handle(method, path, _decode(body) if body else {})
+        except ApiError as error:
+            network.missed += error.code == 404
+            raise
         process.wrote()
         if kind == "crash":
             process.kill()
-        if process.dead:
-            await network.loop.create_future()
-        if network.chance.random() < 0.3:
-            await asyncio.sleep(network.latency())
+        if process.dead or network.chance.random() < 0.3:
+            await self._travel()
         if kind == "lost":
             raise UnreachableError(f"{method} {path}: connection reset")
         if kind == "gateway":
             raise ApiError(504, "Timeout", "the request timed out")
         return _encode(answer)
+
+    async def _travel(self) -> None:
+        """Take the time of a request on its way. Of a dead process none gets there, and no answer comes back."""
+        if not self._process.dead:
+            await asyncio.sleep(self._network.latency())
+        if self._process.dead:
+            raise asyncio.CancelledError
 
     @asynccontextmanager
     async def stream(

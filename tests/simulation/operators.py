@@ -34,7 +34,9 @@ JOBS_PATH = "/apis/paceline.dev/v1alpha1/namespaces/ml/trainjobs"
 class Process:
     """One operator. `kill` ends it as SIGKILL does: between two of its requests, or while one is under way."""
 
-    def __init__(self, network: Network, number: int, hooks: Hooks, *, stale_s: float = 0.0) -> None:
+    def __init__(
+        self, network: Network, number: int, hooks: Hooks, *, stale_s: float = 0.0, standby: bool = False
+    ) -> None:
         loop = network.loop
         self.number = number
         self.dead = False
@@ -57,7 +59,9 @@ class Process:
         self._informer = PodInformer(self._client, self.pods)
         self._informer._path = "/api/v1/namespaces/ml/pods"  # There is one namespace.
         self._poller = Poller(self._client, self.jobs, self.pods, self.queue.add, poll_s=POLL_S)
-        self._jobs_listed = asyncio.Event()
+        self._leads = asyncio.Event()
+        if not standby:
+            self._leads.set()
         self._tasks = [loop.create_task(self._run())]
 
     async def _run(self) -> None:
@@ -65,10 +69,15 @@ class Process:
         self._tasks += [loop.create_task(self._informer.run()), loop.create_task(self._watch_jobs())]
         await self._informer.synced.wait()
         self.stale_s = 0.0
+        await self._leads.wait()
         if self._hooks.agents_answer:
             self._tasks.append(loop.create_task(self._poller.run()))
         self._tasks.append(loop.create_task(self._recorder.run()))
         await workers.run(self.queue, self.reconciler, observe=self._observe)
+
+    def lead(self) -> None:
+        """It has the lease from now on."""
+        self._leads.set()
 
     def kill(self) -> None:
         """End it now."""

@@ -103,6 +103,7 @@ class World(Hooks):
         self.plans = {plan.name: plan for plan in history.jobs}
         self.agents_answer = any(plan.reports for plan in history.jobs)
         self.processes: list[Process] = []
+        self._standby: Process | None = None
         self.started = 0
         self.restart_s, self.stale_s = 1.0, 0.0
         self.quota_until = 0.0
@@ -126,6 +127,8 @@ class World(Hooks):
         for fault in self.history.faults:
             self.loop.call_later(fault.at, self._strike, fault)
             self.last_fault = max(self.last_fault, fault.at + fault.s)
+        if self.history.standby:
+            self._standby = self._process(standby=True)
         self.start_operator()
         course = self.loop.create_task(self._course())
         await asyncio.wait({course, self._over}, return_when=asyncio.FIRST_COMPLETED)
@@ -150,9 +153,9 @@ class World(Hooks):
             self.break_(str(error))
 
     async def _silent(self, seconds: float, what: str) -> None:
-        before = len(self.network.writes)
+        before, missed = len(self.network.writes), self.network.missed
         await asyncio.sleep(seconds)
-        if len(self.network.writes) > before:
+        if len(self.network.writes) - self.network.missed > before - missed:
             raise BrokenError(f"{what} writes: {self.network.writes[before]}")
 
     def _all_over(self) -> bool:
@@ -172,7 +175,7 @@ class World(Hooks):
     def stop(self) -> None:
         """End all that runs."""
         self._over.cancel()
-        for process in list(self.processes):
+        for process in [*self.processes, *filter(None, [self._standby])]:
             process.kill()
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:
@@ -198,10 +201,18 @@ class World(Hooks):
         self.api.change("trainjobs", name, metadata={"generation": generation}, spec={**job["spec"], **spec})
 
     def start_operator(self) -> None:
-        """Start an operator, stale lists and all."""
+        """An operator begins to lead: the one that stands by, or a new one, stale lists and all."""
+        if self._standby is None:
+            self.processes.append(self._process())
+            return
+        self._standby.lead()
+        self.processes.append(self._standby)
+        self._standby = self._process(standby=True)
+
+    def _process(self, *, standby: bool = False) -> Process:
         self.started += 1
-        self.processes.append(Process(self.network, self.started, self, stale_s=self.stale_s))
-        self.stale_s = 0.0
+        stale_s, self.stale_s = self.stale_s, 0.0
+        return Process(self.network, self.started, self, stale_s=stale_s, standby=standby)
 
     def later(self, seconds: float, act: Callable[[World, Fault], None], fault: Fault) -> None:
         """Do something later."""
@@ -287,7 +298,8 @@ class World(Hooks):
 
     def died(self, process: Process) -> None:
         """Another one starts, unless one is there."""
-        self.processes.remove(process)
+        if process in self.processes:
+            self.processes.remove(process)
         if not self.processes and not self.broken:
             self.loop.call_later(self.restart_s, self._replace)
 
