@@ -114,15 +114,11 @@ def preempt(world: World, fault: Fault) -> None:
     node = _node(world, fault.on)
     if not node.open or not node.reachable:
         return
-    room = min(fault.n, node.slots)
-    while node.foreign + room > node.slots or (node.free < room and node.workers):
-        victims = [worker for worker in node.workers.values() if not worker.stopping]
-        if not victims or sum(worker.need for worker in victims) == 0:
-            break
-        world.kubelets.take(victims[-1], "PreemptionByScheduler", reasons.PREEMPTED)
-        room -= victims[-1].need
-        if room <= 0:
-            break
+    short = fault.n - node.free
+    for worker in reversed(list(node.workers.values())):
+        if short > 0 and not worker.stopping:
+            short -= worker.need
+            world.kubelets.take(worker, "PreemptionByScheduler", reasons.PREEMPTED)
     node.foreign += fault.n
     world.later(fault.s or 10.0, _left, fault)
 
@@ -224,6 +220,7 @@ def broken(world: World, fault: Fault) -> None:
 
 def expired(world: World, fault: Fault) -> None:
     """The watch of kind `on` has expired: 410, and all is listed anew."""
+    world.blind_until = world.time()
     world.network.disturb(fault.on, "expired")
 
 

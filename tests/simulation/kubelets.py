@@ -341,7 +341,7 @@ class Kubelets:
         """The machine is there again: its kubelet tells and does what it could not."""
         node.up = node.reachable = True
         node.tainted = False
-        for worker in list(node.workers.values()):
+        for worker in [worker for worker in self.workers.values() if worker.node is node]:
             pod = self._pod(worker)
             if pod is None:
                 self._end(worker)

@@ -17,6 +17,9 @@ FINDS = {
     "a Service that somebody deleted is there again for the next attempt": (
         "world nodes=1; job a pods=2 ends=oom/0/2/1; at 2.5 unservice on=a"
     ),
+    "a Service that somebody deleted is there again though the reply to the restart's record was lost": (
+        "job a ends=fail/0/4/1; at 3 unservice on=a; write 6 lost"
+    ),
     "a Service that somebody deleted while the job was suspended is there again": (
         "world nodes=1; job a pods=2; at 2 suspend on=a s=6; at 5 unservice on=a"
     ),

@@ -111,6 +111,8 @@ class World(Hooks):
         """The operator has an excuse until then."""
         self.unserviced: dict[str, float] = {}
         """When somebody deleted the Service of a job."""
+        self.blind_until = 0.0
+        """What went before this was never told to the operator that leads: it began, or listed anew, then."""
         self.last_fault = 0.0
         self.broken = ""
         self.notes: list[tuple[str, str]] = []
@@ -202,6 +204,7 @@ class World(Hooks):
 
     def start_operator(self) -> None:
         """An operator begins to lead: the one that stands by, or a new one, stale lists and all."""
+        self.blind_until = self.time()
         if self._standby is None:
             self.processes.append(self._process())
             return

@@ -96,6 +96,8 @@ class Jobs:
             known.told_complete = (version, now) if job.status.phase in COMPLETE else None
             self._jobs[key] = known
         elif version > known.resource_version:
+            if job.status.attempt != known.job.status.attempt:
+                known.service = None  # Somebody may have deleted it meanwhile, and nothing tells of Services.
             if job.status.phase not in COMPLETE:
                 known.told_complete = None
             elif known.told_complete is None or job.status.attempt != known.job.status.attempt:

@@ -151,7 +151,7 @@ def _resume(job: TrainJob, status: TrainJobStatus, turn: suspend.Resume, seen: O
     return Plan(
         status=wanted,
         events=(Note("Normal", reasons.RESUMED, f"Going on as attempt {turn.attempt}{from_where}"),),
-        service=True,  # Somebody may have deleted it since: nothing tells.
+        service=not seen.service,
         attempt=turn.attempt,
         create=tuple(range(job.spec.pods)),
         delete=cleanup.of_past_attempts(seen.pods, turn.attempt, now),
@@ -177,7 +177,7 @@ def _broken(
     return Plan(
         status=wanted,
         events=(note,),
-        service=True,  # Somebody may have deleted it since: nothing tells.
+        service=not seen.service,
         attempt=wanted.attempt,
         create=() if decision.after else tuple(range(job.spec.pods)),
         delete=cleanup.of_past_attempts(seen.pods, wanted.attempt, now),

@@ -213,6 +213,18 @@ def test_pods_shown_from_before_the_status_are_behind_it_for_a_time() -> None:
     assert not jobs.observe(known, T0).behind
 
 
+def test_of_a_new_attempt_the_service_is_not_known() -> None:
+    jobs = Jobs(store()[0])
+    job = make_trainjob().status(phase="Running").obj().to_body()
+    job["metadata"] |= {"uid": "a", "resourceVersion": "5"}
+    jobs.put(job, T0).service = True
+    job["metadata"] |= {"resourceVersion": "6"}
+    assert jobs.put(job, T0).service
+    job["metadata"] |= {"resourceVersion": "7"}
+    job["status"] |= {"attempt": 1}
+    assert jobs.put(job, T0).service is None
+
+
 def test_a_job_made_anew_is_another_and_old_news_is_not_taken() -> None:
     jobs = Jobs(store()[0])
     job = make_trainjob().obj().to_body()

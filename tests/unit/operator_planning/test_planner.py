@@ -418,7 +418,7 @@ def test_resume_goes_on_as_a_new_attempt_that_costs_no_restart() -> None:
     assert resumed.create == (0, 1)
     assert resumed.events[0].message == f"Going on as attempt 1 from checkpoint {CHECKPOINT.path}"
     fresh = decide(two(phase="Suspended"), seen(service=True))
-    assert (fresh.attempt, fresh.service, fresh.events[0].message) == (0, True, "Going on as attempt 0")
+    assert (fresh.attempt, fresh.service, fresh.events[0].message) == (0, False, "Going on as attempt 0")
 
 
 def test_the_deadline_does_not_run_while_suspended() -> None:
@@ -459,12 +459,6 @@ def test_a_pod_that_is_not_shown_yet_is_not_missing() -> None:
     failed = decide(two(**RUNNING), seen(pod(0).failed(1), behind=True))
     assert failed.status is not None
     assert failed.status.history[-1].cause == "WorkerFailed", "what is shown is believed"
-
-
-def test_a_new_attempt_looks_at_the_service_again() -> None:
-    restarted = decide(two(**RUNNING), seen(pod(0).failed(1), pod(1).running(), service=True))
-    assert restarted.service
-    assert not decide(two(**RUNNING), seen(*all_running(2), service=True)).service
 
 
 @pytest.mark.parametrize(("service", "goes"), [(None, True), (True, True), (False, False)])
