@@ -33,6 +33,8 @@ class PodStore:
 
     def __init__(self, changed: Callable[[str, str], None]) -> None:
         self._changed = changed
+        self.gone: Callable[[str, str, PodSeen], None] = lambda key, owner, last: None
+        """Told of each pod that is no more: key and uid of its job, and how it was last seen."""
         self._by_owner: dict[str, dict[str, PodSeen]] = {}
         self._owner: dict[str, tuple[str, str]] = {}
         # One watch shows its events in order; two watches (of two namespaces) know nothing of each other.
@@ -70,9 +72,10 @@ class PodStore:
         owner, key = self._owner.pop(uid, ("", ""))
         if owner:
             known = self._by_owner[owner]
-            known.pop(uid, None)
+            last = known.pop(uid)
             if not known:
                 del self._by_owner[owner]
+            self.gone(key, owner, last)
             self._changed(key, owner)
 
     def replace(self, listed: Iterable[wire.Pod], resource_version: str, scope: str = EVERYWHERE) -> None:
@@ -169,6 +172,8 @@ class PodInformer:
             return version
         pod = wire.decode_pod(event.object)
         if event.type == "DELETED":
+            # It tells how the pod was at the end, which may be more than was told before.
+            self._store.put(pod, self._scope)
             self._store.remove(pod.metadata.uid, pod.metadata.resource_version, self._scope)
         else:
             self._store.put(pod, self._scope)

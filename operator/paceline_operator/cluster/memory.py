@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from paceline.api import TrainJob, WorkerCounts, reasons
 from paceline.api.status import FINISHED
 from paceline_operator.cluster.informer import PodStore
-from paceline_operator.policies.observed import AgentReport, Observed, PodSeen, Refusal
+from paceline_operator.policies.observed import COMPLETE, AgentReport, Observed, PodSeen, Refusal
+
+# Bookmarks bring the version of the pods forward every minute. Where it stays behind for longer, the two kinds are not
+# counted together (a cluster may keep them in different stores), and the comparison means nothing.
+BEHIND = timedelta(seconds=90)
 
 
 @dataclass(slots=True)
@@ -32,13 +35,17 @@ class Remembered:
     """Since when these have been the same."""
     complete_attempt: int = -1
     """All pods of this attempt were there at some time."""
-    service: bool = False
+    told_complete: tuple[int, datetime] | None = None
+    """Since which version the status on record says so of the current attempt, and when that was read here."""
+    service: bool | None = None
+    """Whether the Service is there; None: not known to this process."""
     created: dict[str, PodSeen] = field(default_factory=dict)
     """By uid: pods that this operator made and the informer has not shown yet."""
     deleting: set[str] = field(default_factory=set)
     """Uids of pods whose deletion was accepted."""
-    ended_well: dict[str, PodSeen] = field(default_factory=dict)
-    """By uid: pods of the current attempt that succeeded. One that is deleted afterwards has done its work."""
+    last_words: dict[str, PodSeen] = field(default_factory=dict)
+    """By uid: pods of the current attempt that are gone and told how they ended, or by whom they were taken. One that
+    had succeeded has done its work; what else they told is the cause of the failure."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     report: AgentReport | None = None
@@ -61,6 +68,7 @@ class Jobs:
 
     def __init__(self, pods: PodStore) -> None:
         self._pods = pods
+        pods.gone = self._pod_gone
         self._jobs: dict[str, Remembered] = {}
 
     def __iter__(self) -> Any:
@@ -85,8 +93,15 @@ class Jobs:
         known = self._jobs.get(key)
         if known is None or known.job.uid != job.uid:
             known = Remembered(job, body.get("status") or {}, version, now)
+            known.told_complete = (version, now) if job.status.phase in COMPLETE else None
             self._jobs[key] = known
         elif version > known.resource_version:
+            if job.status.attempt != known.job.status.attempt:
+                known.service = None  # Somebody may have deleted it meanwhile, and nothing tells of Services.
+            if job.status.phase not in COMPLETE:
+                known.told_complete = None
+            elif known.told_complete is None or job.status.attempt != known.job.status.attempt:
+                known.told_complete = (version, now)
             known.job, known.status, known.resource_version = job, body.get("status") or {}, version
         return known
 
@@ -96,7 +111,7 @@ class Jobs:
         if known is not None and (uid is None or known.job.uid == uid):
             del self._jobs[key]
 
-    def observe(self, known: Remembered) -> Observed:
+    def observe(self, known: Remembered, now: datetime) -> Observed:
         """Return one snapshot: what the informer shows, and what this operator did that it does not show yet."""
         job, shown = known.job, self._pods.of(known.job.uid)
         shown_up_to = self._pods.version(job.namespace)
@@ -105,8 +120,8 @@ class Jobs:
                 del known.created[uid]
         known.deleting &= {*shown, *known.created}
         attempt = job.status.attempt
-        known.ended_well = _ended_well(known, shown, attempt)
-        gone = [replace(pod, deleting=True) for uid, pod in known.ended_well.items() if uid not in shown]
+        known.last_words = _of_attempt(known, attempt)
+        gone = [replace(pod, deleting=True) for uid, pod in known.last_words.items() if uid not in shown]
         pods = tuple(_deleting(pod, known.deleting) for pod in (*shown.values(), *known.created.values(), *gone))
         if sum(pod.attempt == attempt for pod in pods) == job.spec.pods:
             known.complete_attempt = attempt
@@ -118,6 +133,7 @@ class Jobs:
             pods=pods,
             report=known.report,
             complete=known.complete_attempt == attempt,
+            behind=known.complete_attempt != attempt and _behind(known, shown_up_to, now),
             service=known.service,
             refusals=tuple(known.refusals.values()),
             warnings=known.warnings,
@@ -126,6 +142,12 @@ class Jobs:
             waiting=known.waiting,
             moved_at=known.moved_at,
         )
+
+    def _pod_gone(self, key: str, owner: str, last: PodSeen) -> None:
+        known = self._jobs.get(key)
+        told = last.over or last.exit_code is not None or last.disruption
+        if told and known is not None and known.job.uid == owner and last.attempt >= known.job.status.attempt:
+            known.last_words[last.uid] = last
 
     def phases(self) -> dict[str, int]:
         """Count the jobs by phase."""
@@ -144,12 +166,18 @@ class Jobs:
         return [item for item in self._jobs.items() if item[1].job.status.phase not in FINISHED]
 
 
-def _ended_well(known: Remembered, shown: Mapping[str, PodSeen], attempt: int) -> dict[str, PodSeen]:
+def _behind(known: Remembered, shown_up_to: int, now: datetime) -> bool:
+    """Whether the pods are shown as they were before the status on record was written."""
+    if known.told_complete is None:
+        return False
+    version, since = known.told_complete
+    return shown_up_to < version and now - since < BEHIND
+
+
+def _of_attempt(known: Remembered, attempt: int) -> dict[str, PodSeen]:
     if known.job.status.finished:
         return {}
-    found = {uid: pod for uid, pod in known.ended_well.items() if pod.attempt == attempt}
-    found.update((uid, pod) for uid, pod in shown.items() if pod.attempt == attempt and pod.succeeded)
-    return found
+    return {uid: pod for uid, pod in known.last_words.items() if pod.attempt == attempt}
 
 
 def _deleting(pod: PodSeen, deleting: set[str]) -> PodSeen:

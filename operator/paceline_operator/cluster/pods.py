@@ -178,13 +178,20 @@ def seen(pod: Pod) -> PodSeen | None:
         disruption=_word(disrupted.reason) if disrupted and disrupted.status == "True" else "",
         waiting_reason=_word(waiting.reason) if waiting else "",
         waiting_message=waiting.message if waiting else "",
-        # Without container statuses (a pod without a kubelet) the phase has to do.
-        running=worker.running is not None if worker else status.phase == "Running",
+        running=_runs(status, worker),
         exit_code=ended.exit_code if ended else None,
         exit_reason=_word(ended.reason) if ended else "",
         exit_message=ended.message if ended else "",
         finished=ended.finished_at if ended else None,
     )
+
+
+def _runs(status: Status, worker: State | None) -> bool:
+    if status.phase in ("Succeeded", "Failed"):
+        # The kubelet calls an evicted pod failed before it tells that its containers have ended.
+        return False
+    # Without container statuses (a pod without a kubelet) the phase has to do.
+    return worker.running is not None if worker else status.phase == "Running"
 
 
 def _ended(status: Status, worker: State | None) -> Terminated | None:

@@ -73,7 +73,8 @@ class Reconciler:
         known = self._jobs.get(key)
         if known is None:
             return None
-        decided = plan(known.job, self._jobs.observe(known), self._now(), self._config)
+        now = self._now()
+        decided = plan(known.job, self._jobs.observe(known, now), now, self._config)
         if decided.refresh:
             return await self._refresh(key, known)
         if decided.status is not None and not await self._write(key, known, decided):

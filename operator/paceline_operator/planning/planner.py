@@ -11,17 +11,27 @@ from datetime import datetime, timedelta
 from paceline.api import FailurePolicy, TrainJob, TrainJobStatus, check, reasons, warnings
 from paceline_operator.planning import status as statuses
 from paceline_operator.planning.plan import Note, Plan
-from paceline_operator.policies import cleanup, deadline, failure, problems, restart, success, suspend, ttl, writes
+from paceline_operator.policies import (
+    cleanup,
+    deadline,
+    failure,
+    observed,
+    problems,
+    restart,
+    success,
+    suspend,
+    ttl,
+    writes,
+)
 from paceline_operator.policies.config import JobDefaults
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.observed import Observed, PodSeen
 from paceline_operator.policies.problems import Problem
 from paceline_operator.resources import store
 
-# Phases that are on record only after all pods of the attempt were there.
-COMPLETE = frozenset({"Scheduling", "Starting", "Running"})
 RETRY_REFUSED = timedelta(seconds=5)
 INSPECT_AGAIN = timedelta(seconds=15)
+CATCH_UP = timedelta(seconds=1)
 
 
 def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> Plan:
@@ -39,7 +49,7 @@ def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> P
         return _finished(job, seen, now)
     if any(pod.attempt > job.status.attempt for pod in seen.pods):
         return Plan(refresh=True)
-    seen = _whole(job, replace(seen, complete=seen.complete or job.status.phase in COMPLETE))
+    seen = _whole(job, replace(seen, complete=seen.complete or job.status.phase in observed.COMPLETE))
     current = seen.of(job.status.attempt)
     status = statuses.told(job.status, statuses.report_of(seen, current))
     if not current and not status.start_time and (wrong := check(job.spec, accelerators=config.accelerators)):
@@ -54,9 +64,14 @@ def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> P
     turn = suspend.decide(job.spec.suspend, status, now)
     if isinstance(turn, suspend.Resume):
         return _resume(job, status, turn, seen, now)
-    broken = failure.first(seen, job.name, status.attempt, job.spec.pods, job.spec.workers.per_pod)
+    # A pod that is not shown yet is not missing.
+    blind = seen.behind and len(current) < job.spec.pods and job.status.phase in observed.COMPLETE
+    judged = replace(seen, complete=False) if blind else seen
+    broken = failure.first(judged, job.name, status.attempt, job.spec.pods, job.spec.workers.per_pod)
     if broken is not None:
         return _broken(job, status, seen, broken, now, config)
+    if blind:
+        return Plan(requeue_after=CATCH_UP)
     going_on = _go_on(job, status, seen, current, now, config)
     look = limit.look_again if isinstance(limit, deadline.Within) else None
     return replace(going_on, requeue_after=_sooner(going_on.requeue_after, look))
@@ -82,7 +97,7 @@ def _finished(job: TrainJob, seen: Observed, now: datetime) -> Plan:
     gone = cleanup.when_finished(job.spec.clean_pod_policy, seen.pods, now)
     return Plan(
         delete=gone,
-        delete_service=job.spec.clean_pod_policy == "All" and seen.service,
+        delete_service=job.spec.clean_pod_policy == "All" and seen.service is not False,
         requeue_after=_sooner(end.look_again, cleanup.look_again(job.spec.clean_pod_policy, seen.pods, now)),
     )
 

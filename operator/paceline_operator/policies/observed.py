@@ -8,6 +8,9 @@ from datetime import datetime
 
 from paceline.api import CheckpointStatus, Progress, Uploads, WorkerCounts
 
+# Phases that are on record only after all pods of the attempt were there.
+COMPLETE = frozenset({"Scheduling", "Starting", "Running"})
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailure:
@@ -116,8 +119,10 @@ class Observed:
     """The lead's newest answer in the current attempt."""
     complete: bool = False
     """All pods of the current attempt were there at some time: one that is missing now is lost."""
-    service: bool = False
-    """The Service is known to exist."""
+    behind: bool = False
+    """The pods are shown as they were before the status on record says that all of them are there."""
+    service: bool | None = None
+    """Whether the Service exists; None: not known."""
     refusals: tuple[Refusal, ...] = ()
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By pod, the newest Warning Event of one that hangs before its containers start: `<reason>: <message>`."""

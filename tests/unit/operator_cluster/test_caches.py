@@ -8,7 +8,7 @@ import pytest
 from paceline_operator.cluster import mergepatch
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.informer import PodStore
-from paceline_operator.cluster.memory import Jobs
+from paceline_operator.cluster.memory import BEHIND, Jobs
 from paceline_operator.policies.observed import PodSeen
 from tests.support.pods import T0
 from tests.support.trainjobs import make_trainjob
@@ -48,6 +48,11 @@ ERROR = {"exitCode": 1, "reason": "Error"}
     [
         pytest.param({"phase": "Pending"}, {"phase": "Pending", "running": False, "exit_code": None}, id="pending"),
         pytest.param({"phase": "Running"}, {"running": True}, id="without container statuses"),
+        pytest.param(
+            {"phase": "Failed", "reason": "Evicted", "containerStatuses": [container(running={})]},
+            {"running": False, "phase": "Failed"},
+            id="evicted, and its containers are not told of yet",
+        ),
         pytest.param(
             {
                 "phase": "Running",
@@ -134,12 +139,12 @@ def test_created_pods_count_until_the_watch_has_caught_up() -> None:
     known = jobs.put(job, T0)
     made = seen(body(0, 7))
     known.created[made.uid] = made
-    assert jobs.observe(known).complete
+    assert jobs.observe(known, T0).complete
     pods.bookmark("6")
-    assert len(jobs.observe(known).pods) == 1
+    assert len(jobs.observe(known, T0).pods) == 1
     pods.bookmark("7")
-    assert jobs.observe(known).pods == ()
-    assert jobs.observe(known).complete, "it was complete once: what is missing now is lost"
+    assert jobs.observe(known, T0).pods == ()
+    assert jobs.observe(known, T0).complete, "it was complete once: what is missing now is lost"
 
 
 def test_accepted_deletions_are_not_asked_for_again() -> None:
@@ -150,10 +155,74 @@ def test_accepted_deletions_are_not_asked_for_again() -> None:
     known = jobs.put(job, T0)
     pods.put(body(0, 3))
     known.deleting.add("ml-0")
-    assert [pod.deleting for pod in jobs.observe(known).pods] == [True]
+    assert [pod.deleting for pod in jobs.observe(known, T0).pods] == [True]
     pods.remove("ml-0")
-    jobs.observe(known)
+    jobs.observe(known, T0)
     assert known.deleting == set()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        pytest.param({"phase": "Running"}, [], id="nothing to tell"),
+        pytest.param({"phase": "Succeeded"}, ["Succeeded"], id="ended well"),
+        pytest.param({"phase": "Failed"}, ["Failed"], id="failed"),
+        pytest.param(
+            {
+                "phase": "Running",
+                "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}],
+            },
+            ["Running"],
+            id="taken with its node",
+        ),
+    ],
+)
+def test_what_a_pod_told_last_stays_when_it_goes(status: dict[str, Any], words: list[str]) -> None:
+    pods, _ = store()
+    jobs = Jobs(pods)
+    job = make_trainjob().obj().to_body()
+    job["metadata"] |= {"uid": "job-uid", "resourceVersion": "1"}
+    known = jobs.put(job, T0)
+    pods.put(body(0, 3, **status))
+    pods.remove("ml-0")
+    found = jobs.observe(known, T0).pods
+    assert [pod.phase for pod in found] == words
+    assert all(pod.deleting for pod in found)
+
+
+def test_pods_shown_from_before_the_status_are_behind_it_for_a_time() -> None:
+    pods, _ = store()
+    jobs = Jobs(pods)
+    job = make_trainjob().status(phase="Running").obj().to_body()
+    job["metadata"] |= {"uid": "job-uid", "resourceVersion": "5"}
+    known = jobs.put(job, T0)
+    pods.bookmark("4")
+    assert jobs.observe(known, T0).behind
+    assert not jobs.observe(known, T0 + BEHIND).behind, "where versions of two kinds mean nothing to each other"
+    job["metadata"] |= {"resourceVersion": "9"}
+    jobs.put(job, T0)
+    pods.bookmark("5")
+    assert not jobs.observe(known, T0).behind, "what the status said first is what counts"
+    job["metadata"] |= {"resourceVersion": "10"}
+    job["status"] |= {"attempt": 1}
+    jobs.put(job, T0)
+    assert jobs.observe(known, T0).behind
+    job["metadata"] |= {"resourceVersion": "11"}
+    job["status"] |= {"phase": "Restarting"}
+    jobs.put(job, T0)
+    assert not jobs.observe(known, T0).behind
+
+
+def test_of_a_new_attempt_the_service_is_not_known() -> None:
+    jobs = Jobs(store()[0])
+    job = make_trainjob().status(phase="Running").obj().to_body()
+    job["metadata"] |= {"uid": "a", "resourceVersion": "5"}
+    jobs.put(job, T0).service = True
+    job["metadata"] |= {"resourceVersion": "6"}
+    assert jobs.put(job, T0).service
+    job["metadata"] |= {"resourceVersion": "7"}
+    job["status"] |= {"attempt": 1}
+    assert jobs.put(job, T0).service is None
 
 
 def test_a_job_made_anew_is_another_and_old_news_is_not_taken() -> None:

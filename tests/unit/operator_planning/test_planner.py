@@ -496,3 +496,20 @@ def test_a_restart_clears_the_straggler_without_a_word_of_its_own() -> None:
     later = decide(job, seen(*all_running(2, attempt=1), service=True, report=AgentReport(), changed_since=T0), 95)
     assert condition(later.status, "Straggling") == ("False", "Restarting")
     assert "CaughtUp" not in [note.reason for note in later.events]
+
+
+def test_a_pod_that_is_not_shown_yet_is_not_missing() -> None:
+    waits = decide(two(**RUNNING), seen(pod(0).running(), behind=True))
+    assert (waits.status, waits.create, waits.requeue_after) == (None, (), timedelta(seconds=1))
+    missing = decide(two(**RUNNING), seen(pod(0).running()))
+    assert missing.status is not None
+    assert missing.status.history[-1].cause == "PodDeleted"
+    failed = decide(two(**RUNNING), seen(pod(0).failed(1), behind=True))
+    assert failed.status is not None
+    assert failed.status.history[-1].cause == "WorkerFailed", "what is shown is believed"
+
+
+@pytest.mark.parametrize(("service", "goes"), [(None, True), (True, True), (False, False)])
+def test_the_service_of_a_finished_job_goes_unless_it_is_known_to_be_gone(service: bool | None, goes: bool) -> None:
+    over = two(phase="Succeeded", completionTime="2026-01-02T03:05:05Z").clean_pod_policy("All")
+    assert decide(over, seen(service=service)).delete_service is goes

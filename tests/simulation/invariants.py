@@ -1,0 +1,304 @@
+"""What must hold, whatever goes wrong. Checked at each change, at each write of an operator, and every few seconds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from paceline.api import reasons
+from tests.simulation.api import Body, Event, owner
+from tests.simulation.machines import Worker
+from tests.support.pods import T0
+
+if TYPE_CHECKING:
+    from tests.simulation.truth import Incident, JobTruth
+    from tests.simulation.world import World
+
+FINISHED = ("Succeeded", "Failed")
+PROMPT_S = 5.0
+"""Within which a healthy operator acts on what it sees (a backoff apart)."""
+GONE_WITHIN_S = 15.0
+"""Pods that are to go are told so within this."""
+
+
+class BrokenError(AssertionError):
+    """An invariant does not hold."""
+
+
+class Invariants:
+    """All of them, over one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._attempt_at: dict[str, float] = {}
+        """Since when the newest attempt of a job is on record."""
+        self._since: dict[tuple[str, str], float] = {}
+        """Since when something is so that may be so only for a time: what and uid."""
+
+    # --- at each change ---------------------------------------------------------------------------------------
+
+    def changed(self, kind: str, event: Event, before: Body | None) -> None:
+        """Check a change of the cluster."""
+        try:
+            if kind == "trainjobs":
+                self._job(event, before)
+            elif kind == "pods" and event.type == "ADDED":
+                self._created(event.body)
+        except BrokenError as error:
+            self._world.break_(str(error))
+
+    def _job(self, event: Event, before: Body | None) -> None:
+        truth = self._world.truth.jobs[event.body["metadata"]["uid"]]
+        spec = event.body["spec"]
+        limit = spec.get("activeDeadlineSeconds") or 0
+        if not truth.limits or truth.limits[-1][1] != limit:
+            truth.limits.append((self._world.time(), limit))
+        if event.type != "MODIFIED" or before is None:
+            return
+        old, new = before.get("status") or {}, event.body.get("status") or {}
+        if old == new:
+            return
+        name = event.body["metadata"]["name"]
+        phase, was = new.get("phase"), old.get("phase")
+        self._world.truth.counts[f"phase {phase}"] += phase != was
+        if was in FINISHED:
+            same = (phase, new.get("completionTime"), new.get("attempt")) == (was, old.get("completionTime"), old.get("attempt"))  # fmt: skip
+            _hold(same, f"{name} was {was} and is {phase}: a finished job has changed")
+        counts = new.get("workers") or {}
+        desired = spec["workers"]["count"]
+        for what in ("scheduled", "running", "succeeded", "failed"):
+            _hold(counts.get(what, 0) <= desired, f"{name} counts {counts.get(what)} workers {what} of {desired}")
+        there = counts.get("running", 0) + counts.get("succeeded", 0) + counts.get("failed", 0)
+        _hold(there <= desired, f"{name} counts {there} workers that run or have ended, of {desired}")
+        self._attempts(name, truth, spec, old, new)
+        if phase == "Succeeded" and was != phase:
+            attempt = new.get("attempt", 0)
+            for index in range(truth.plan.pods):
+                _hold((attempt, index) in truth.ended_well, f"{name} is Succeeded, and worker {index} never was")
+        if phase == "Failed" and was != phase:
+            self._failed(name, truth, spec, old, new)
+
+    def _attempts(self, name: str, truth: JobTruth, spec: Body, old: Body, new: Body) -> None:
+        """A new attempt, and a new record, each have their reason."""
+        before, after = old.get("attempt", 0), new.get("attempt", 0)
+        _hold(after >= before, f"{name} went back from attempt {before} to {after}")
+        _hold(after <= before + 1, f"{name} went from attempt {before} to {after}")
+        restarts = new.get("restarts", 0) - old.get("restarts", 0)
+        preemptions = new.get("preemptions", 0) - old.get("preemptions", 0)
+        _hold(restarts >= 0 and preemptions >= 0, f"{name} counts fewer restarts than before")
+        allowed = spec["failurePolicy"]["maxRestarts"]
+        _hold(not restarts or allowed < 0 or new["restarts"] <= allowed, f"{name} has {new.get('restarts')} restarts of {allowed}")  # fmt: skip
+        allowed = spec["failurePolicy"]["maxPreemptions"]
+        _hold(not preemptions or allowed < 0 or new["preemptions"] <= allowed, f"{name} has {new.get('preemptions')} preemptions of {allowed}")  # fmt: skip
+        known = {record["attempt"] for record in old.get("history") or []}
+        recorded = [record for record in new.get("history") or [] if record["attempt"] not in known]
+        _hold(
+            len({r["attempt"] for r in new.get("history") or []}) == len(new.get("history") or []),
+            f"{name} tells two ends of one attempt",
+        )
+        for record in recorded:
+            _hold(
+                record["attempt"] == before, f"{name} tells the end of attempt {record['attempt']} in attempt {before}"
+            )
+            self._world.truth.counts[f"cause {record['cause']}"] += 1
+            self._cause(name, truth, record)
+        if after == before:
+            _hold(restarts + preemptions == 0, f"{name} counts a restart and does not restart")
+            _hold(not recorded or new.get("phase") == "Failed", f"{name} tells an end and goes on")
+            return
+        self._attempt_at[truth.uid] = self._world.time()
+        self._world.truth.counts["restarts"] += restarts
+        self._world.truth.counts["preemptions"] += preemptions
+        if recorded:
+            uncounted = truth.plan.rule.startswith("RestartUncounted")
+            _hold(restarts + preemptions == 1 or uncounted, f"{name} restarts and counts {restarts} + {preemptions}")
+            if restarts + preemptions == 1 and not truth.plan.rule:
+                taken = recorded[0]["cause"] in reasons.PREEMPTIONS
+                _hold(preemptions == taken, f"{name} counts {recorded[0]['cause']} in the wrong account")
+            return
+        self._world.truth.counts["resumes"] += 1
+        _hold(old.get("phase") == "Suspended", f"{name} begins attempt {after} for no reason")
+        _hold(restarts + preemptions == 0, f"{name} counts a restart for a resume")
+        _hold(truth.suspended > 0 or truth.plan.suspended, f"{name} resumes and was never suspended")
+
+    def _cause(self, name: str, truth: JobTruth, record: Body) -> None:
+        """The failure that is told happened, and to this worker."""
+        real = truth.incidents.get(record["attempt"], [])
+        _hold(bool(real), f"{name} tells {record['cause']} of rank {record.get('rank')} in attempt {record['attempt']}: nothing happened")  # fmt: skip
+        index = (record.get("rank") or 0) // truth.plan.per_pod
+        told = [(incident.cause, incident.index) for incident in real]
+        if record["cause"] == reasons.POD_DELETED and self._missed(name, record["attempt"], index, real):
+            return
+        _hold(
+            (record["cause"], index) in told,
+            f"{name} tells {record['cause']} of pod {index} in attempt {record['attempt']}; true is one of {told}",
+        )
+
+    def _missed(self, name: str, attempt: int, index: int, real: list[Incident]) -> bool:
+        """Whether the pod was gone, with its last words, before anybody looked: all that is known is that it is gone."""
+        unseen = any(incident.index == index and incident.at <= self._world.blind_until for incident in real)
+        return unseen and self._world.api.get("pods", f"{name}-{attempt}-{index}") is None
+
+    def _failed(self, name: str, truth: JobTruth, spec: Body, old: Body, new: Body) -> None:
+        """A job that failed had to."""
+        reason = next(c["reason"] for c in new["conditions"] if c["type"] == "Failed")
+        self._world.truth.counts[f"failed {reason}"] += 1
+        policy = spec["failurePolicy"]
+        if reason == reasons.MAX_RESTARTS_REACHED:
+            _hold(new.get("restarts", 0) >= policy["maxRestarts"] >= 0, f"{name} failed before its restarts were spent")
+        elif reason == reasons.MAX_PREEMPTIONS_REACHED:
+            _hold(new.get("preemptions", 0) >= policy["maxPreemptions"] >= 0, f"{name} failed before its preemptions were spent")  # fmt: skip
+        elif reason == reasons.DEADLINE_EXCEEDED:
+            limit = spec.get("activeDeadlineSeconds") or 0
+            active = self._world.time() - _seconds(new["startTime"]) - new.get("suspendedSeconds", 0)
+            _hold(bool(limit) and active >= limit - 1, f"{name} failed after {active:.1f} s of a deadline of {limit} s")
+        elif reason == reasons.INVALID_SPEC:
+            _hold(truth.plan.invalid, f"{name} failed as invalid, and is not")
+        else:
+            _hold(reason in (reasons.STORAGE_ERROR, reasons.INVALID_CONFIG) or truth.plan.rule.startswith("Fail:"), f"{name} failed by {reason}")  # fmt: skip
+
+    def _created(self, pod: Body) -> None:
+        """Pods are made for the attempt on record alone."""
+        labels = pod["metadata"]["labels"]
+        job = self._world.job(labels["paceline.dev/job"])
+        if job is None or job["metadata"]["uid"] != owner(pod):
+            truth = self._world.truth.jobs[owner(pod)]
+            late = self._world.time() - (truth.deleted or 0.0)
+            _hold(late < PROMPT_S or self._excused(), f"{pod['metadata']['name']} was created {late:.1f} s after the deletion of its job")  # fmt: skip
+            return
+        status = job.get("status") or {}
+        attempt, on_record = int(labels["paceline.dev/attempt"]), status.get("attempt", 0)
+        _hold(attempt <= on_record, f"{pod['metadata']['name']} was created, and attempt {on_record} is on record")
+        _hold(int(labels["paceline.dev/index"]) < self._world.truth.jobs[owner(pod)].plan.pods, "a pod beyond the last")
+
+    def runs(self, worker: Worker) -> None:
+        """Check that a worker that begins to run has no double."""
+        for other in self._world.kubelets.workers.values():
+            if other is not worker and other.live and other.job_uid == worker.job_uid:
+                double = (other.attempt, other.index) == (worker.attempt, worker.index)
+                if double:
+                    self._world.break_(f"two live workers for {worker.name}")
+
+    # --- at each write of an operator -----------------------------------------------------------------------------
+
+    def requested(self, method: str, kind: str, name: str) -> None:
+        """Check what an operator is about to do."""
+        if method != "DELETE":
+            return
+        found = self._world.api.get(kind, name)
+        if found is None:
+            return
+        if kind == "trainjobs":
+            phase = (found.get("status") or {}).get("phase")
+            _hold(phase in FINISHED, f"the operator deletes {name}, which is {phase}")
+            return
+        if kind != "pods":
+            return
+        job = self._world.job(found["metadata"]["labels"]["paceline.dev/job"])
+        if job is None or job["metadata"]["uid"] != owner(found):
+            return
+        status = job.get("status") or {}
+        past = int(found["metadata"]["labels"]["paceline.dev/attempt"]) < status.get("attempt", 0)
+        over = status.get("phase") in (*FINISHED, "Suspended")
+        _hold(past or over, f"the operator deletes {name} of the attempt that is on record, in {status.get('phase')}")
+
+    # --- every few seconds ----------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Check what may be so only for a time. Raises BrokenError."""
+        now, world = self._world.time(), self._world
+        current: set[tuple[str, str]] = set()
+        for pod in world.api.objects["pods"].values():
+            self._pod_goes(pod, current)
+        for job in world.api.objects["trainjobs"].values():
+            self._job_moves(job, current)
+        excused = self._excused()
+        self._since = {key: self._since.get(key, now) if not excused else now for key in current}
+        for (what, uid), since in self._since.items():
+            _hold(now - since <= GONE_WITHIN_S, f"{uid}: {what} for {now - since:.1f} s")
+
+    def _pod_goes(self, pod: Body, current: set[tuple[str, str]]) -> None:
+        metadata = pod["metadata"]
+        job = self._world.job(metadata["labels"]["paceline.dev/job"])
+        if "deletionTimestamp" in metadata or pod["status"]["phase"] in FINISHED:
+            return
+        if job is None or job["metadata"]["uid"] != owner(pod):
+            current.add(("its job is deleted and it lives on", metadata["uid"]))
+            return
+        status = job.get("status") or {}
+        if int(metadata["labels"]["paceline.dev/attempt"]) < status.get("attempt", 0):
+            current.add(("its attempt is over and it lives on", metadata["uid"]))
+        elif status.get("phase") == "Suspended" and job["spec"].get("suspend"):
+            current.add(("its job is suspended and it lives on", metadata["uid"]))
+        elif status.get("phase") in FINISHED and job["spec"].get("cleanPodPolicy") != "None":
+            current.add(("its job is finished and it lives on", metadata["uid"]))
+
+    def _job_moves(self, job: Body, current: set[tuple[str, str]]) -> None:
+        world, uid = self._world, job["metadata"]["uid"]
+        status, spec, name = job.get("status") or {}, job["spec"], job["metadata"]["name"]
+        phase, truth = status.get("phase", "Pending"), world.truth.jobs[uid]
+        if phase in FINISHED:
+            return
+        if spec.get("suspend"):
+            if phase != "Suspended":
+                current.add((f"it is to be suspended and is {phase}", uid))
+            return
+        attempt = status.get("attempt", 0)
+        if truth.incidents.get(attempt) and phase in ("Scheduling", "Starting", "Running"):
+            # Of a pod that ended well the failure is none, and one that nobody can see yet is not answered.
+            if any(
+                (attempt, incident.index) not in truth.ended_well
+                and self._shown(f"{name}-{attempt}-{incident.index}", uid)
+                for incident in truth.incidents[attempt]
+            ):
+                current.add((f"attempt {attempt} has failed and nothing follows", uid))
+        service = world.api.get("services", name)
+        deleted = world.unserviced.get(name, -1.0)
+        if (
+            phase == "Running"
+            and (service is None or owner(service) != uid)
+            and self._attempt_at.get(uid, 0.0) > deleted
+        ):
+            current.add(("its attempt began after the Service was deleted, and there is none", uid))
+        limit = spec.get("activeDeadlineSeconds")
+        if limit and status.get("startTime") and phase != "Suspended":
+            active = world.time() - _seconds(status["startTime"]) - status.get("suspendedSeconds", 0)
+            if active > limit + PROMPT_S:
+                current.add(("its deadline is over and it goes on", uid))
+
+    def _shown(self, name: str, job_uid: str) -> bool:
+        pod = self._world.api.get("pods", name)
+        if pod is None or owner(pod) != job_uid:
+            return True
+        return "deletionTimestamp" in pod["metadata"] or pod["status"]["phase"] == "Failed"
+
+    def tidy(self) -> None:
+        """Check what is left when all jobs are over. Raises BrokenError."""
+        world = self._world
+        alive = {job["metadata"]["uid"]: job for job in world.api.objects["trainjobs"].values()}
+        for kind in ("pods", "services", "podgroups"):
+            for name, body in world.api.objects[kind].items():
+                _hold(owner(body) in alive, f"{kind} {name} of a deleted job is left")
+        for name, pod in world.api.objects["pods"].items():
+            job = alive[owner(pod)]
+            policy, phase = job["spec"]["cleanPodPolicy"], pod["status"]["phase"]
+            past = int(pod["metadata"]["labels"]["paceline.dev/attempt"]) < job["status"].get("attempt", 0)
+            if policy == "Running" or (policy == "None" and past):
+                _hold(phase in FINISHED, f"pod {name} of a finished job is {phase}")
+            elif policy == "All":
+                raise BrokenError(f"pod {name} of a finished job is left, and cleanPodPolicy is All")
+        for name, job in world.api.objects["trainjobs"].items():
+            if job["spec"]["cleanPodPolicy"] == "All" and world.api.get("services", name) is not None:
+                raise BrokenError(f"service {name} of a finished job is left, and cleanPodPolicy is All")
+
+    def _excused(self) -> bool:
+        return self._world.time() < self._world.slow_until
+
+
+def _hold(holds: bool, why: str) -> None:
+    if not holds:
+        raise BrokenError(why)
+
+
+def _seconds(stamp: str) -> float:
+    return (datetime.fromisoformat(stamp.replace("Z", "+00:00")) - T0).total_seconds()

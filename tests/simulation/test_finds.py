@@ -1,0 +1,38 @@
+"""What the simulator found in the operator, as small as it got: each of these broke an invariant once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.history import History
+from tests.simulation.world import play
+
+FINDS = {
+    "a pod is collected with its node: what it told last is the cause, though nobody looked in time": (
+        "world nodes=1; job a pods=1 at=7.1; at 10 down on=node-1 n=2 s=29"
+    ),
+    "an evicted pod, whose containers are not told of yet, counts once": (
+        "world nodes=1; job b pods=1 preemptions=0; at 4 evict on=b"
+    ),
+    "a Service that somebody deleted is there again for the next attempt": (
+        "world nodes=1; job a pods=2 ends=oom/0/2/1; at 2.5 unservice on=a"
+    ),
+    "a Service that somebody deleted is there again though the reply to the restart's record was lost": (
+        "job a ends=fail/0/4/1; at 3 unservice on=a; write 6 lost"
+    ),
+    "a Service that somebody deleted while the job was suspended is there again": (
+        "world nodes=1; job a pods=2; at 2 suspend on=a s=6; at 5 unservice on=a"
+    ),
+    "an operator that has never seen the Service of a finished job deletes it": (
+        "world nodes=1; job a pods=1 clean=All; at 4 crash s=15"
+    ),
+    "pods that are not shown yet to the operator that takes over are not missing": (
+        "world nodes=1 standby=yes; job a pods=1 runs=15; at 0 lag on=pods n=8 s=15; at 6.5 takeover"
+    ),
+    "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
+}
+
+
+@pytest.mark.parametrize("name", FINDS)
+def test_what_was_found_once(name: str) -> None:
+    assert play(History.parse(FINDS[name])).broken == ""

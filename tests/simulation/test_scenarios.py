@@ -1,0 +1,78 @@
+"""The operator dies after each of its writes, loses each reply, is refused each: every scenario ends as it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.history import History, WriteFault
+from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.world import Played, play
+
+KINDS = ("crash", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
+HARD = ("crash", "lost")
+MORE = 3
+"""Writes beyond those of the clean run: a fault brings new ones."""
+
+
+def check(name: str, history: History) -> Played:
+    played = play(history)
+    assert not played.broken, f"{played.broken}\nreplay it: python -m tests.simulation '{history}'"
+    came_to = {
+        job: (body["status"]["phase"], body["status"].get("restarts", 0), body["status"].get("preemptions", 0))
+        for job, body in played.jobs.items()
+    }
+    assert came_to == SCENARIOS[name].ends, f"replay it: python -m tests.simulation '{history}'"
+    return played
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_without_faults(name: str) -> None:
+    check(name, SCENARIOS[name].history)
+
+
+def with_each_write(scenario: Scenario, kinds: tuple[str, ...]) -> Iterator[History]:
+    clean = len(play(scenario.history).writes)
+    for number in range(1, clean + MORE):
+        for kind in kinds:
+            yield replace(scenario.history, writes=(WriteFault(number, kind),))
+
+
+@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.small])
+def test_the_operator_dies_after_any_write_or_loses_its_reply(name: str) -> None:
+    for history in with_each_write(SCENARIOS[name], HARD):
+        check(name, history)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_any_write_goes_wrong(name: str, kind: str) -> None:
+    for history in with_each_write(SCENARIOS[name], (kind,)):
+        check(name, history)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.small])
+def test_two_writes_go_wrong(name: str) -> None:
+    scenario = SCENARIOS[name]
+    clean = len(play(scenario.history).writes)
+    for first in range(1, clean + 1):
+        for gap in (1, 2, 3):
+            for kinds in (("crash", "crash"), ("lost", "crash"), ("crash", "lost"), ("error", "crash")):
+                writes = (WriteFault(first, kinds[0]), WriteFault(first + gap, kinds[1]))
+                check(name, replace(scenario.history, writes=writes))
+
+
+def test_a_plain_success_costs_two_status_writes_and_two_events() -> None:
+    played = play(SCENARIOS["plain success"].history)
+    made = [write for write in played.writes if write.endswith(("/pods", "/services"))]
+    assert [write.rsplit("/", 1)[1] for write in made] == ["pods", "pods", "services"], "pods first"
+    beyond = sorted({write: played.writes.count(write) for write in played.writes if write not in made}.items())
+    assert beyond == [
+        ("PATCH /apis/paceline.dev/v1alpha1/namespaces/ml/trainjobs/a/status", 2),
+        ("POST /api/v1/namespaces/ml/events", 2),
+    ]
+    assert played.notes == [("a", "Running"), ("a", "Succeeded")]

@@ -1,0 +1,374 @@
+"""One simulated cluster with its operators and users: plays a history and tells what broke."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from paceline_operator.cluster.client import ApiError
+from tests.simulation import faults
+from tests.simulation.api import Api, Body, Event, owner, parse
+from tests.simulation.history import NAMESPACE, Fault, History, JobPlan
+from tests.simulation.invariants import BrokenError, Invariants
+from tests.simulation.kubelets import Kubelets
+from tests.simulation.loop import DeadlockError, VirtualLoop
+from tests.simulation.machines import Node
+from tests.simulation.network import Network
+from tests.simulation.operators import Hooks, Process
+from tests.simulation.truth import JobTruth, Truth
+
+if TYPE_CHECKING:
+    from paceline.api import TrainJob
+    from paceline_operator.planning import Note
+
+LOOK_S = 2.5
+"""Between two looks at what must hold within a time."""
+ENDS_WITHIN_S = 2700.0
+"""After the last fault all jobs are over."""
+TIDIED_S = 60.0
+SETTLED_S = 600.0
+FRESH_S = 30.0
+
+
+@dataclass(slots=True)
+class Played:
+    """What came of a history."""
+
+    broken: str = ""
+    """The invariant that broke; empty where all held."""
+    at: float = 0.0
+    """When, in seconds; or how long it took."""
+    counts: Counter[str] = field(default_factory=Counter)
+    writes: list[str] = field(default_factory=list)
+    jobs: dict[str, Body] = field(default_factory=dict)
+    """As they stand at the end."""
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    """Events that were told: job and reason."""
+
+
+def play(history: History, *, trace: Callable[[str], None] | None = None) -> Played:
+    """Play a history to its end, or until something breaks."""
+    # The operator's own jitter comes from the common generator.
+    random.seed(history.seed)
+    loop = VirtualLoop()
+    level = logging.root.manager.disable
+    if trace is None:
+        logging.disable(logging.CRITICAL)
+    world = World(loop, history, trace)
+    try:
+        loop.run_until_complete(world.run())
+    except DeadlockError as error:
+        world.break_(str(error))
+    finally:
+        logging.disable(level)
+        world.stop()
+        loop.close()
+    jobs = dict(world.api.objects["trainjobs"])
+    return Played(world.broken, loop.time(), world.truth.counts, world.network.writes, jobs, world.notes)
+
+
+class World(Hooks):
+    """Everything, on one clock."""
+
+    def __init__(self, loop: VirtualLoop, history: History, trace: Callable[[str], None] | None) -> None:
+        self.loop, self.history = loop, history
+        self._trace = trace
+        self.time = loop.time
+        self.chance = random.Random(history.seed)
+        self.api = Api(loop.time)
+        self.truth = Truth(loop.time)
+        self.network = Network(loop, self.api, self.chance, {"pods": history.lag, "trainjobs": history.lag})
+        self.network.numbered = {fault.number: fault.kind for fault in history.writes}
+        nodes = [
+            Node(f"node-{n}", history.slots, self.chance.uniform(-history.skew, history.skew))
+            for n in range(1, history.nodes + 1)
+        ]
+        self.kubelets = Kubelets(loop, self.api, self.chance, self.truth, nodes, gang=history.gang)
+        self.invariants = Invariants(self)
+        self.api.changed += [self._traced] * bool(trace) + [
+            self._woken,
+            self._told,
+            self.kubelets.changed,
+            self.invariants.changed,
+        ]
+        self.api.admit = self._admit
+        self.network.struck = self._struck
+        self.network.agents = self.kubelets.answer
+        self.kubelets.crowded = self.invariants.runs
+        self.plans = {plan.name: plan for plan in history.jobs}
+        self.agents_answer = any(plan.reports for plan in history.jobs)
+        self.processes: list[Process] = []
+        self._standby: Process | None = None
+        self.started = 0
+        self.restart_s, self.stale_s = 1.0, 0.0
+        self.quota_until = 0.0
+        self.slow_until = 0.0
+        """The operator has an excuse until then."""
+        self.unserviced: dict[str, float] = {}
+        """When somebody deleted the Service of a job."""
+        self.blind_until = 0.0
+        """What went before this was never told to the operator that leads: it began, or listed anew, then."""
+        self.last_fault = 0.0
+        self.broken = ""
+        self.notes: list[tuple[str, str]] = []
+        self._over: asyncio.Future[None] = loop.create_future()
+        loop.set_exception_handler(self._raised)
+
+    # --- the course of things -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Play it."""
+        for plan in self.history.jobs:
+            self.loop.call_later(plan.at, self.submit, plan)
+            self.last_fault = max(self.last_fault, plan.at)
+        for fault in self.history.faults:
+            self.loop.call_later(fault.at, self._strike, fault)
+            self.last_fault = max(self.last_fault, fault.at + fault.s)
+        if self.history.standby:
+            self._standby = self._process(standby=True)
+        self.start_operator()
+        course = self.loop.create_task(self._course())
+        await asyncio.wait({course, self._over}, return_when=asyncio.FIRST_COMPLETED)
+        course.cancel()
+        await asyncio.gather(course, return_exceptions=True)
+
+    async def _course(self) -> None:
+        try:
+            while not (self.time() > self.last_fault and self._all_over()):
+                await asyncio.sleep(LOOK_S)
+                self.invariants.look()
+                if self.time() > self.last_fault + ENDS_WITHIN_S:
+                    raise BrokenError(f"not over {ENDS_WITHIN_S:g} s after the last fault: {self._standing()}")
+            await asyncio.sleep(TIDIED_S + max(0.0, self.slow_until - self.time()))
+            self.invariants.tidy()
+            await self._silent(SETTLED_S, "a settled system")
+            for process in list(self.processes):
+                self.restart_s = 0.0
+                process.kill()
+            await self._silent(FRESH_S, "a fresh operator in a settled system")
+        except BrokenError as error:
+            self.break_(str(error))
+
+    async def _silent(self, seconds: float, what: str) -> None:
+        before, missed = len(self.network.writes), self.network.missed
+        await asyncio.sleep(seconds)
+        if len(self.network.writes) - self.network.missed > before - missed:
+            raise BrokenError(f"{what} writes: {self.network.writes[before]}")
+
+    def _all_over(self) -> bool:
+        if self.plans.keys() and not self.truth.jobs:
+            return False
+        for name, job in self.api.objects["trainjobs"].items():
+            if (job.get("status") or {}).get("phase") not in ("Succeeded", "Failed") or self.plans[name].ttl >= 0:
+                return False
+        return True
+
+    def _standing(self) -> str:
+        return ", ".join(
+            f"{name} {(job.get('status') or {}).get('phase')} attempt {(job.get('status') or {}).get('attempt', 0)}"
+            for name, job in self.api.objects["trainjobs"].items()
+        )
+
+    def stop(self) -> None:
+        """End all that runs."""
+        self._over.cancel()
+        for process in [*self.processes, *filter(None, [self._standby])]:
+            process.kill()
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+
+    # --- what is done ---------------------------------------------------------------------------------------
+
+    def job(self, name: str) -> Body | None:
+        """Return a job as it stands."""
+        return self.api.get("trainjobs", name)
+
+    def submit(self, plan: JobPlan) -> None:
+        """A user creates a job, where there is none of that name."""
+        if self.job(plan.name) is None:
+            self.api.create("trainjobs", _body(plan))
+
+    def edit(self, name: str, **spec: Any) -> None:
+        """A user changes fields of a spec."""
+        job = self.api.objects["trainjobs"][name]
+        generation = job["metadata"]["generation"] + 1
+        self.api.change("trainjobs", name, metadata={"generation": generation}, spec={**job["spec"], **spec})
+
+    def start_operator(self) -> None:
+        """An operator begins to lead: the one that stands by, or a new one, stale lists and all."""
+        self.blind_until = self.time()
+        if self._standby is None:
+            self.processes.append(self._process())
+            return
+        self._standby.lead()
+        self.processes.append(self._standby)
+        self._standby = self._process(standby=True)
+
+    def _process(self, *, standby: bool = False) -> Process:
+        self.started += 1
+        stale_s, self.stale_s = self.stale_s, 0.0
+        return Process(self.network, self.started, self, stale_s=stale_s, standby=standby)
+
+    def later(self, seconds: float, act: Callable[[World, Fault], None], fault: Fault) -> None:
+        """Do something later."""
+        self.last_fault = max(self.last_fault, self.time() + seconds)
+        self.loop.call_later(seconds, act, self, fault)
+
+    def excuse(self, seconds: float) -> None:
+        """For so long the operator may be slow."""
+        self.slow_until = max(self.slow_until, self.time() + seconds)
+
+    def break_(self, why: str) -> None:
+        """An invariant broke; the first one counts."""
+        if not self.broken:
+            self.broken = why
+            self.trace(f"BROKEN: {why}")
+            if not self._over.done():
+                self._over.set_result(None)
+
+    def trace(self, line: str) -> None:
+        """Tell a line of the story."""
+        if self._trace is not None:
+            self._trace(f"{self.time():8.2f}  {line}")
+
+    def _strike(self, fault: Fault) -> None:
+        kind = faults.KINDS[fault.kind]
+        self.truth.counts[f"fault {fault.kind}" + (f" {fault.on}" if fault.kind == "arm" else "")] += 1
+        self.trace(f"** {fault}")
+        if kind.slow_s is not None:
+            self.excuse(fault.s + kind.slow_s)
+        kind.act(self, fault)
+
+    # --- what is told ------------------------------------------------------------------------------------------
+
+    def _woken(self, kind: str, event: Event, before: Body | None) -> None:
+        for stream in self.network.streams:
+            if stream.kind == kind:
+                stream.wake()
+
+    def _told(self, kind: str, event: Event, before: Body | None) -> None:
+        uid = event.body["metadata"]["uid"]
+        if kind == "trainjobs":
+            if event.type == "ADDED":
+                self.truth.jobs[uid] = JobTruth(uid, self.plans[event.body["metadata"]["name"]], self.time())
+            elif event.type == "DELETED":
+                self.truth.jobs[uid].deleted = self.time()
+                self.loop.call_later(self.chance.uniform(0.1, 2.0), self._collect, uid)
+        elif event.type == "ADDED":
+            job = self.truth.jobs.get(owner(event.body))
+            if job is None or job.deleted is not None:
+                self.loop.call_later(self.chance.uniform(0.5, 5.0), self._collect, owner(event.body))
+
+    def _collect(self, owner_uid: str) -> None:
+        """The garbage collector deletes what a deleted job owned."""
+        for kind in ("pods", "services", "podgroups"):
+            for name, body in list(self.api.objects[kind].items()):
+                if owner(body) == owner_uid:
+                    self.api.delete(kind, name)
+
+    def _admit(self, kind: str, body: Body) -> None:
+        if kind != "pods":
+            return
+        if self.time() < self.quota_until:
+            raise ApiError(403, "Forbidden", "exceeded quota: team, requested: pods=1, used: pods=9, limited: pods=9")
+        if (plan := self.truth.plan(owner(body))) and plan.invalid:
+            raise ApiError(422, "Invalid", "spec.containers[0].image: Required value")
+
+    def _traced(self, kind: str, event: Event, before: Body | None) -> None:
+        self.trace(_line(kind, event, before))
+
+    def _struck(self, kind: str) -> None:
+        self.truth.counts[f"write {kind}"] += 1
+        self.trace(f"** write {len(self.network.writes)} {self.network.writes[-1]}: {kind}")
+        self.excuse(faults.RETRIES_S if kind != "crash" else 10.0)
+
+    def _raised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BrokenError):
+            self.break_(str(error))
+        elif not self._over.done():
+            self.break_(f"the simulation itself failed: {context.get('message')}: {error!r}")
+
+    # --- hooks of operators ---------------------------------------------------------------------------------------
+
+    def died(self, process: Process) -> None:
+        """Another one starts, unless one is there."""
+        if process in self.processes:
+            self.processes.remove(process)
+        if not self.processes and not self.broken:
+            self.loop.call_later(self.restart_s, self._replace)
+
+    def _replace(self) -> None:
+        if not self.processes:
+            self.start_operator()
+
+    def requested(self, process: Process, method: str, path: str, body: bytes | None) -> None:
+        """Check what an operator asks for."""
+        self.trace(f"   operator {process.number}: {method} {path}")
+        try:
+            self.invariants.requested(method, *parse(path))
+        except BrokenError as error:
+            self.break_(str(error))
+
+    def told(self, job: TrainJob, note: Note) -> None:
+        """Keep what is told."""
+        self.notes.append((job.name, note.reason))
+        self.truth.counts[f"event {note.reason}"] += 1
+        self.trace(f"   event for {job.name}: {note.reason}: {note.message}")
+
+    def failed(self, why: str) -> None:
+        """An operator has a bug."""
+        self.break_(why)
+
+
+def _body(plan: JobPlan) -> Body:
+    policy: Body = {
+        "maxRestarts": plan.restarts,
+        "maxPreemptions": plan.preemptions,
+        "backoffSeconds": {"initial": plan.initial, "max": plan.max},
+    }
+    if plan.rule:
+        action, _, what = plan.rule.partition(":")
+        matched = {"exitCodes": [int(what)]} if what.isdigit() else {"reasons": [what]}
+        policy["rules"] = [{"action": action, **matched}]
+    spec: Body = {
+        "image": "train:1",
+        "command": ["python", "train.py"],
+        "workers": {"count": plan.pods * plan.per_pod, "perPod": plan.per_pod, "resources": {"gpu": 1}},
+        "failurePolicy": policy,
+        "cleanPodPolicy": plan.clean,
+        "suspend": plan.suspended,
+    }
+    if plan.deadline:
+        spec["activeDeadlineSeconds"] = plan.deadline
+    if plan.ttl >= 0:
+        spec["ttlSecondsAfterFinished"] = plan.ttl
+    return {"apiVersion": "paceline.dev/v1alpha1", "kind": "TrainJob",
+            "metadata": {"name": plan.name, "namespace": NAMESPACE}, "spec": spec}  # fmt: skip
+
+
+def _line(kind: str, event: Event, before: Body | None) -> str:
+    body, name = event.body, event.body["metadata"]["name"]
+    if kind == "trainjobs":
+        status, spec = body.get("status") or {}, body["spec"]
+        told = (f"{status.get('phase', '')} attempt={status.get('attempt', 0)} restarts={status.get('restarts', 0)}"
+                f"+{status.get('preemptions', 0)} {status.get('workers', {}).get('ready', '')}"
+                f"{' suspend' if spec.get('suspend') else ''}")  # fmt: skip
+        history = status.get("history") or []
+        told += f" last={history[-1]['cause']} rank {history[-1].get('rank')}" if history else ""
+    elif kind == "pods":
+        status = body["status"]
+        told = f"{status['phase']} {body['spec'].get('nodeName', '')} {status.get('reason', '')}"
+        told += " deleting" if "deletionTimestamp" in body["metadata"] else ""
+        told += "".join(f" {c['reason']}" for c in status.get("conditions", ()) if c.get("reason"))
+    else:
+        told = ""
+    return f"{kind} {name} {event.type.lower()} {told}"
