@@ -181,6 +181,8 @@ def _cause(record: FailureRecord) -> Text:
     cause = Text(record.cause, style="red")
     if record.exit_code is not None:
         cause.append(f"\nexit code {record.exit_code}", style="default")
+    if record.times is not None:
+        cause.append(f"\n{record.times} attempts in a row", style="default")
     return cause
 
 
