@@ -44,7 +44,8 @@ class Bed:
         self.addresses = record.addresses
         options = record.options
         self.node_grace_s = _FAKE_NODE_GRACE_S if options.nodeless and options.kwok_nodes else NODE_GRACE_S
-        self.plane = ControlPlane(record.folder, record.addresses, Authority(record.folder / "pki"), self.node_grace_s)
+        authority = Authority(record.folder / "pki")
+        self.plane = ControlPlane(record.folder, record.addresses, authority, self.node_grace_s, options.gang)
         self.kubeconfig: Path = self.plane.admin_kubeconfig()
         self.api = Api(self.kubeconfig)
         self._nodes = {name: self._node(name, index) for name, index in record.nodes.items()}

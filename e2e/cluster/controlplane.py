@@ -51,6 +51,8 @@ class ControlPlane:
     addresses: Addresses
     authority: Authority
     node_grace_s: int = NODE_GRACE_S
+    gang: bool = True
+    """Whether native gang scheduling is served."""
 
     @property
     def server(self) -> str:
@@ -119,8 +121,11 @@ class ControlPlane:
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=2000",
-            f"--feature-gates={GANG_GATES}",
-            "--runtime-config=scheduling.k8s.io/v1alpha2=true",
+            *(
+                [f"--feature-gates={GANG_GATES}", "--runtime-config=scheduling.k8s.io/v1alpha2=true"]
+                if self.gang
+                else []
+            ),
             "--profiling=false",
             "--shutdown-delay-duration=0s",
         ]
@@ -160,5 +165,5 @@ class ControlPlane:
             build.program(SCHEDULER),
             f"--config={path}",
             "--bind-address=127.0.0.1",
-            f"--feature-gates={GANG_GATES}",
+            *([f"--feature-gates={GANG_GATES}"] if self.gang else []),
         ]

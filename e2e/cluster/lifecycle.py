@@ -41,6 +41,7 @@ def bed(
     *,
     gcs: bool = False,
     hdfs: bool = False,
+    gang: bool = True,
     keep: bool = False,
 ) -> Iterator[Bed]:
     """A bed inside a `with` block, ended after it.
@@ -53,9 +54,10 @@ def bed(
         s3: Whether to run an S3 server.
         gcs: Whether to run a server of Google's storage API.
         hdfs: Whether to run an HDFS. Needs Java.
+        gang: Whether Kubernetes' own gang scheduling is switched on (PodGroups of scheduling.k8s.io/v1alpha2).
         keep: Leave the bed up; the next `bed` or `up` with the same name and options takes it over.
     """
-    started = up(name, Options(nodes, gpus_per_node, kwok_nodes, s3, gcs, hdfs))
+    started = up(name, Options(nodes, gpus_per_node, kwok_nodes, s3, gcs, hdfs, gang))
     try:
         yield started
     finally:

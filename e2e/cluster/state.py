@@ -22,6 +22,7 @@ class Options:
     s3: bool = True
     gcs: bool = False
     hdfs: bool = False
+    gang: bool = True
 
     @property
     def nodeless(self) -> bool:

@@ -67,6 +67,16 @@ AGENT_LEAD_LOST = "LeadLost"
 
 STATUS_PATH = "/status"
 
+# Kubernetes' own gang scheduling. 1.37 serves other versions, with other names of conditions: not tried yet.
+POD_GROUP_API = "scheduling.k8s.io/v1alpha2"
+POD_GROUPS = f"podgroups.{POD_GROUP_API}"
+POD_GROUP_SCHEDULED = "PodGroupScheduled"
+
+
+def group_name(job: str, attempt: int) -> str:
+    """Return the name of the PodGroup of an attempt."""
+    return f"{job}-{attempt}"
+
 
 def pod_name(job: str, attempt: int, index: int) -> str:
     """Return the name (and hostname) of a pod."""

@@ -26,6 +26,7 @@ from paceline_operator.cluster.gate import Gate
 from paceline_operator.cluster.informer import PodInformer, PodStore
 from paceline_operator.cluster.lease import Lease, LostError
 from paceline_operator.cluster.memory import Jobs
+from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler, utc_now
 from paceline_operator.cluster.recorder import Recorder
 from paceline_operator.cluster.workqueue import WorkQueue
@@ -105,8 +106,15 @@ class Operator:
         pods = PodStore(lambda key, owner: queue.add(key))
         jobs = Jobs(pods)
         recorder = Recorder(client, self._identity, utc_now, busy=lambda: gate.busy)
+        groups = PodGroups(client, self._config.namespaces, gate)
         reconciler = Reconciler(
-            client, jobs, recorder, self._config.job_defaults(), gate=gate, counted=self._metrics.counted
+            client,
+            jobs,
+            recorder,
+            self._config.job_defaults(),
+            gate=gate,
+            groups=groups,
+            counted=self._metrics.counted,
         )
         self._metrics.watch(queue.__len__, pods.__len__, jobs.phases, jobs.straggling)
 
@@ -130,7 +138,9 @@ class Operator:
             lease = await self._lead(lease_client, background)
             if self._stop.is_set():
                 return
+            await self._first(self._pod_groups(groups), background)
             background += [
+                asyncio.create_task(groups.run(), name="podgroups"),
                 asyncio.create_task(poller.run(), name="agents"),
                 asyncio.create_task(recorder.run(), name="events"),
             ]
@@ -193,6 +203,15 @@ class Operator:
             task.result()
             if task in background:
                 raise RuntimeError(f"{task.get_name()} ended by itself")
+
+    async def _pod_groups(self, groups: PodGroups) -> None:
+        """Learn which PodGroups there are: by the leader, since before that another one made and deleted some."""
+        while True:
+            try:
+                return await groups.look()
+            except (ApiError, UnreachableError) as error:  # noqa: PERF203
+                log.warning("cannot ask for PodGroups: %s; trying again", error)
+                await asyncio.sleep(CRD_RETRY_S)
 
     async def _wait_for_crd(self, client: Client) -> bool:
         """Wait until TrainJobs are served: the chart may install both at once. False when stopped meanwhile."""

@@ -29,27 +29,28 @@ class PodBuilder:
         return self._pod
 
     def on(self, node: str) -> PodBuilder:
-        return self.with_(node=node)
+        return self.with_(node=node, placed=T0)
 
     def running(self, node: str = "node-1") -> PodBuilder:
-        return self.with_(node=node, phase="Running", running=True)
+        return self.with_(node=node, placed=T0, phase="Running", running=True)
 
     def succeeded(self, message: dict[str, Any] | None = None) -> PodBuilder:
         return self.with_(
-            node="node-1", phase="Succeeded", running=False, exit_code=0, exit_message=json.dumps(message or {})
-        )
+            node="node-1", placed=T0, phase="Succeeded", running=False, exit_code=0,
+            exit_message=json.dumps(message or {}),
+        )  # fmt: skip
 
     def failed(
         self, exit_code: int, *, at: float | None = None, message: str = "", reason: str = "Error"
     ) -> PodBuilder:
         finished = None if at is None else T0 + timedelta(seconds=at)
         return self.with_(
-            node="node-1", phase="Failed", running=False, exit_code=exit_code, exit_reason=reason,
+            node="node-1", placed=T0, phase="Failed", running=False, exit_code=exit_code, exit_reason=reason,
             exit_message=message, finished=finished,
         )  # fmt: skip
 
     def waiting(self, reason: str, message: str = "", node: str = "node-1") -> PodBuilder:
-        return self.with_(node=node, waiting_reason=reason, waiting_message=message)
+        return self.with_(node=node, placed=T0, waiting_reason=reason, waiting_message=message)
 
     def unschedulable(self, message: str) -> PodBuilder:
         return self.with_(unschedulable=message)

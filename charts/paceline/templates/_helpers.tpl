@@ -111,4 +111,8 @@ app.kubernetes.io/component: operator
   resources: [events]
   # list: the reason of a pod that hangs before its containers start stands only there
   verbs: [create, patch, list]
+- apiGroups: [scheduling.k8s.io]
+  resources: [podgroups]
+  # Kubernetes' own gang scheduling, where the API server serves it; without this right, spec.scheduling.gang is Timeout.
+  verbs: [get, list, create, delete]
 {{- end -}}

@@ -66,7 +66,7 @@ class Executor:
         path = f"/api/v1/namespaces/{job.namespace}/services"
         if look_first:
             try:
-                return self._taken(await self._api.request("GET", f"{path}/{job.name}"), job, "Service", job.name)
+                return taken(await self._api.request("GET", f"{path}/{job.name}"), job, "Service", job.name)
             except ApiError as error:
                 if error.code != NOT_FOUND:
                     raise
@@ -74,12 +74,12 @@ class Executor:
             await self._api.request("POST", path, encode(service(job)))
         except ApiError as error:
             if error.reason == "AlreadyExists":
-                return self._taken(await self._api.request("GET", f"{path}/{job.name}"), job, "Service", job.name)
-            return _refusal(job.name, error)
+                return taken(await self._api.request("GET", f"{path}/{job.name}"), job, "Service", job.name)
+            return refusal(job.name, error)
         return None
 
     async def create_pods(
-        self, job: TrainJob, attempt: int, indices: Sequence[int]
+        self, job: TrainJob, attempt: int, indices: Sequence[int], *, grouped: bool = False
     ) -> tuple[list[wire.Pod], list[Refusal]]:
         """Create pods of an attempt; return those that exist now, and why others do not.
 
@@ -90,7 +90,7 @@ class Executor:
             UnreachableError: No answer for some pod; what was created is seen later.
             ApiError: The server failed (5xx).
         """
-        pods = AttemptPods(job, attempt, self._config)
+        pods = AttemptPods(job, attempt, self._config, grouped=grouped)
         refusals: list[Refusal] = []
 
         async def create(index: int) -> wire.Pod | None:
@@ -115,7 +115,7 @@ class Executor:
             if error.reason != "AlreadyExists":
                 if error.code >= 500:
                     raise
-                return _refusal(name, error)
+                return refusal(name, error)
         try:
             answer = await self._api.request("GET", f"{path}/{name}")
         except ApiError as error:
@@ -123,18 +123,7 @@ class Executor:
                 raise
             # It went between the two requests: the next look creates it.
             return Refusal(name, CONFLICT, reasons.NAME_TAKEN, f"pod {name} was just being deleted; trying again")
-        return self._taken(answer, job, "pod", name) or wire.decode_pod(answer)
-
-    def _taken(self, answer: bytes, job: TrainJob, kind: str, name: str) -> Refusal | None:
-        """Return a refusal where an object of our name is not ours. It is never adopted."""
-        found = wire.decode_pod(answer)
-        if wire.owner_uid(found) == job.uid:
-            return None
-        if found.metadata.deletion_timestamp is not None or found.metadata.labels.get(contract.LABEL_JOB) == job.name:
-            said = f"{kind} {name} of a deleted job of the same name still exists; waiting until it is gone"
-        else:
-            said = f"{kind} {name} exists and is not this job's: delete it, or give the job another name"
-        return Refusal(name, CONFLICT, reasons.NAME_TAKEN, said)
+        return taken(answer, job, "pod", name) or wire.decode_pod(answer)
 
     async def delete_pods(self, namespace: str, gone: Iterable[PodSeen]) -> list[str]:
         """Delete these very pods (by uid), each with its own grace period; return the uids.
@@ -146,7 +135,7 @@ class Executor:
 
         async def delete(pod: PodSeen) -> str:
             async with self._gate.pass_(Turn.NOW):
-                await self._delete(f"/api/v1/namespaces/{namespace}/pods/{pod.name}", pod.uid)
+                await delete_this(self._api, f"/api/v1/namespaces/{namespace}/pods/{pod.name}", pod.uid)
             return pod.uid
 
         return await _bounded(delete, list(gone), PARALLEL_OF_ONE_JOB)
@@ -161,11 +150,11 @@ class Executor:
                 raise
             return
         if wire.owner_uid(found) == job.uid:
-            await self._delete(path, found.metadata.uid)
+            await delete_this(self._api, path, found.metadata.uid)
 
     async def delete_job(self, job: TrainJob) -> None:
         """Delete the TrainJob; the garbage collector deletes what it owns. Raises as `delete_pods`."""
-        await self._delete(job_path(job.namespace, job.name), job.uid, propagation="Background")
+        await delete_this(self._api, job_path(job.namespace, job.name), job.uid, propagation="Background")
 
     async def patch_status(
         self, job: TrainJob, resource_version: int, patch: dict[str, Any], turn: Turn
@@ -191,27 +180,42 @@ class Executor:
         decoded: dict[str, Any] = msgspec.json.decode(await self._api.request("GET", job_path(namespace, name)))
         return decoded
 
-    async def _delete(self, path: str, uid: str, *, propagation: str | None = None) -> None:
-        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-        if propagation:
-            options["propagationPolicy"] = propagation
-        try:
-            await self._api.request("DELETE", path, encode(options))
-        except ApiError as error:
-            # Gone, or another object by that name: either way this one is no more.
-            if error.code not in (NOT_FOUND, CONFLICT):
-                raise
-
 
 def job_path(namespace: str, name: str) -> str:
     """Return the path of a TrainJob."""
     return f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}"
 
 
-def _refusal(name: str, error: ApiError) -> Refusal:
+def refusal(name: str, error: ApiError) -> Refusal:
+    """Return an answer of 4xx as a value. Raises the error itself where the server failed."""
     if error.code >= 500:
         raise error
     return Refusal(name, error.code, error.reason, error.message)
+
+
+def taken(answer: bytes, job: TrainJob, kind: str, name: str) -> Refusal | None:
+    """Return a refusal where an object of our name is not ours. It is never adopted."""
+    found = wire.decode_pod(answer)
+    if wire.owner_uid(found) == job.uid:
+        return None
+    if found.metadata.deletion_timestamp is not None or found.metadata.labels.get(contract.LABEL_JOB) == job.name:
+        said = f"{kind} {name} of a deleted job of the same name still exists; waiting until it is gone"
+    else:
+        said = f"{kind} {name} exists and is not this job's: delete it, or give the job another name"
+    return Refusal(name, CONFLICT, reasons.NAME_TAKEN, said)
+
+
+async def delete_this(api: Api, path: str, uid: str, *, propagation: str | None = None) -> None:
+    """Delete this very object (by uid); one that is gone is no error. Raises as `Api.request`."""
+    options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+    if propagation:
+        options["propagationPolicy"] = propagation
+    try:
+        await api.request("DELETE", path, encode(options))
+    except ApiError as error:
+        # Gone, or another object by that name: either way this one is no more.
+        if error.code not in (NOT_FOUND, CONFLICT):
+            raise
 
 
 async def _bounded(work: Callable[[Any], Awaitable[T]], items: Sequence[Any], lanes: int) -> list[T]:

@@ -127,7 +127,7 @@ class Jobs:
             known.complete_attempt = attempt
         if known.report_attempt != attempt:
             known.report = None
-        names = {pod.name for pod in pods}
+        names = {pod.name for pod in pods} | {pod.group for pod in pods}
         known.warnings = {name: text for name, text in known.warnings.items() if name in names}
         return Observed(
             pods=pods,

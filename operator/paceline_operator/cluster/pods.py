@@ -72,12 +72,20 @@ class Condition(msgspec.Struct):
     status: str = ""
     reason: str = ""
     message: str = ""
+    last_transition_time: datetime | None = msgspec.field(default=None, name="lastTransitionTime")
+
+
+class Group(msgspec.Struct, rename="camel"):
+    """spec.schedulingGroup."""
+
+    pod_group_name: str = ""
 
 
 class Spec(msgspec.Struct, rename="camel"):
     """spec."""
 
     node_name: str = ""
+    scheduling_group: Group | None = None
 
 
 class Status(msgspec.Struct, rename="camel"):
@@ -174,6 +182,8 @@ def seen(pod: Pod) -> PodSeen | None:
         resource_version=int(meta.resource_version),
         reason=_word(status.reason),
         message=status.message,
+        group=_word(pod.spec.scheduling_group.pod_group_name) if pod.spec.scheduling_group else "",
+        placed=_placed(pod, scheduled),
         unschedulable=_word(scheduled.message) if scheduled and scheduled.reason == "Unschedulable" else "",
         disruption=_word(disrupted.reason) if disrupted and disrupted.status == "True" else "",
         waiting_reason=_word(waiting.reason) if waiting else "",
@@ -192,6 +202,14 @@ def _runs(status: Status, worker: State | None) -> bool:
         return False
     # Without container statuses (a pod without a kubelet) the phase has to do.
     return worker.running is not None if worker else status.phase == "Running"
+
+
+def _placed(pod: Pod, scheduled: Condition | None) -> datetime | None:
+    if not pod.spec.node_name:
+        return None
+    # A pod that was made with its node has no such condition.
+    told = scheduled.last_transition_time if scheduled and scheduled.status == "True" else None
+    return told or pod.metadata.creation_timestamp
 
 
 def _ended(status: Status, worker: State | None) -> Terminated | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
@@ -18,8 +19,10 @@ from paceline_operator.cluster.client import ApiError
 from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
 from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.cluster.memory import Jobs, Remembered
+from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.planning import Note, Plan, plan
 from paceline_operator.policies.config import JobDefaults
+from paceline_operator.policies.observed import Observed
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Reconciler:
         config: JobDefaults,
         *,
         gate: Gate | None = None,
+        groups: PodGroups | None = None,
         now: Callable[[], datetime] = utc_now,
         counted: Callable[[str, int], None] = lambda what, count: None,
     ) -> None:
@@ -58,6 +62,7 @@ class Reconciler:
         self._now = now
         self._counted = counted
         self._executor = Executor(api, config, gate)
+        self._groups = groups or PodGroups(api, gate=gate)
         self._unreadable: dict[str, unreadable.Unreadable] = {}
 
     async def reconcile(self, key: str) -> timedelta | None:
@@ -74,7 +79,7 @@ class Reconciler:
         if known is None:
             return None
         now = self._now()
-        decided = plan(known.job, self._jobs.observe(known, now), now, self._config)
+        decided = plan(known.job, self._observe(known, now), now, self._config)
         if decided.refresh:
             return await self._refresh(key, known)
         if decided.status is not None and not await self._write(key, known, decided):
@@ -82,13 +87,17 @@ class Reconciler:
         known.leave_unwritten(decided.waiting, self._now())
         for note in decided.events:
             self._tell(known, note)
-        refused = _kinds(known)
+        refused, warned = _kinds(known), _told(known)
         await self._carry_out(known, decided)
         if decided.delete_job:
             return None
         # What was done has changed the snapshot: created pods are known, refusals too.
-        again = refused != _kinds(known) or self._look_again(known, decided)
+        again = (refused, warned) != (_kinds(known), _told(known)) or self._look_again(known, decided)
         return timedelta(0) if again else decided.requeue_after
+
+    def _observe(self, known: Remembered, now: datetime) -> Observed:
+        seen, groups = self._jobs.observe(known, now), self._groups
+        return replace(seen, pod_groups=groups.served(known.job.namespace), groups=groups.of(known.job))
 
     async def _write(self, key: str, known: Remembered, decided: Plan) -> bool:
         """Put the status on record; False when the job has changed meanwhile and was read anew."""
@@ -145,9 +154,11 @@ class Reconciler:
         works = []
         if decided.delete:
             works.append(self._delete(known, decided))
+        if decided.delete_groups:
+            works.append(self._groups.delete(job, decided.delete_groups))
         if decided.delete_service:
             works.append(self._delete_service(known))
-        if decided.inspect:
+        if decided.inspect or decided.inspect_group:
             works.append(self._inspect(known, decided))
         if decided.create or decided.service:
             works.append(self._create(known, decided))
@@ -179,7 +190,15 @@ class Reconciler:
         if not decided.create:
             known.refusals.pop("pods", None)
             return
-        made, refusals = await self._executor.create_pods(known.job, decided.attempt, decided.create)
+        if decided.make_group:
+            refusal = await self._groups.create(known.job, decided.attempt)
+            if refusal is not None:
+                known.refusals["pods"] = refusal
+            if refusal is not None or not self._groups.served(known.job.namespace):
+                return
+        made, refusals = await self._executor.create_pods(
+            known.job, decided.attempt, decided.create, grouped=decided.grouped
+        )
         for pod in made:
             seen = wire.seen(pod)
             if seen is not None:
@@ -200,6 +219,8 @@ class Reconciler:
     async def _inspect(self, known: Remembered, decided: Plan) -> None:
         for name in decided.inspect:
             known.warnings[name] = await warnings.newest(self._api, known.job.namespace, name)
+        if group := decided.inspect_group:
+            known.warnings[group] = await self._groups.sentence(known.job.namespace, group)
 
     def _tell(self, known: Remembered, note: Note) -> None:
         log.info("%s: %s", note.reason, note.message, extra={"job": f"{known.job.namespace}/{known.job.name}"})
@@ -208,7 +229,7 @@ class Reconciler:
     def _look_again(self, known: Remembered, decided: Plan) -> bool:
         if decided.create:
             return not known.refusals
-        return bool(decided.status) or any(known.warnings.get(name) for name in decided.inspect)
+        return bool(decided.status)
 
     def take(self, body: dict[str, Any]) -> str:
         """Take over a body from a watch or an answer; return its key."""
@@ -238,6 +259,7 @@ class Reconciler:
         metadata = body.get("metadata") or {}
         key = _key(metadata)
         self._jobs.forget(key, metadata.get("uid"))
+        self._groups.forget(metadata.get("uid", ""))
         strange = self._unreadable.get(key)
         if strange is not None and strange.job.uid == metadata.get("uid"):
             del self._unreadable[key]
@@ -250,6 +272,11 @@ def _key(metadata: dict[str, Any]) -> str:
 def _kinds(known: Remembered) -> dict[str, tuple[int, str]]:
     """What is refused and why, without the message, which may differ each time."""
     return {what: (refusal.code, refusal.reason) for what, refusal in known.refusals.items()}
+
+
+def _told(known: Remembered) -> dict[str, str]:
+    """What hanging pods and groups were found to wait for: looked at again only when that is new."""
+    return {name: text for name, text in known.warnings.items() if text}
 
 
 def _account(before: TrainJobStatus, after: TrainJobStatus) -> Account:

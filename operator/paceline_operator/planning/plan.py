@@ -36,11 +36,19 @@ class Plan:
     attempt: int = 0
     create: tuple[int, ...] = ()
     """Indices of the pods of `attempt` to create."""
+    grouped: bool = False
+    """The pods to create belong to the PodGroup of `attempt`."""
+    make_group: bool = False
+    """Make that PodGroup first."""
+    delete_groups: tuple[str, ...] = ()
+    """Names of PodGroups that no attempt needs any more."""
     delete: tuple[PodSeen, ...] = ()
     delete_service: bool = False
     delete_job: bool = False
     inspect: tuple[str, ...] = ()
     """Pods whose Events may say why they hang."""
+    inspect_group: str = ""
+    """PodGroup whose condition may say why it finds no nodes."""
     refresh: bool = False
     """The snapshot of the job is older than its pods: read it again and do nothing else."""
     requeue_after: timedelta | None = None
@@ -54,4 +62,5 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Nothing to do now."""
-        return not (self.status or self.service or self.create or self.delete or self.delete_service or self.delete_job)
+        deletes = self.delete or self.delete_groups or self.delete_service or self.delete_job
+        return not (self.status or self.service or self.create or deletes)

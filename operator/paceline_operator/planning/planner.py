@@ -9,15 +9,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from paceline.api import FailurePolicy, TrainJob, TrainJobStatus, check, reasons, warnings
+from paceline_operator import contract
 from paceline_operator.planning import status as statuses
 from paceline_operator.planning.plan import Note, Plan
 from paceline_operator.policies import (
     cleanup,
     deadline,
     failure,
+    gang,
     observed,
     problems,
     restart,
+    starting,
     success,
     suspend,
     ttl,
@@ -30,6 +33,8 @@ from paceline_operator.policies.problems import Problem
 from paceline_operator.resources import store
 
 RETRY_REFUSED = timedelta(seconds=5)
+# Whether PodGroups are served is asked for once a minute.
+RETRY_GROUP = timedelta(seconds=30)
 INSPECT_AGAIN = timedelta(seconds=15)
 CATCH_UP = timedelta(seconds=1)
 
@@ -45,10 +50,29 @@ def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> P
     """
     if job.metadata.deletion_timestamp is not None:
         return Plan()
-    if job.status.finished:
-        return _finished(job, seen, now)
-    if any(pod.attempt > job.status.attempt for pod in seen.pods):
+    if any(pod.attempt > job.status.attempt for pod in seen.pods) and not job.status.finished:
         return Plan(refresh=True)
+    decided = _finished(job, seen, now) if job.status.finished else _going(job, seen, now, config)
+    return _grouped(job, seen, decided)
+
+
+def _grouped(job: TrainJob, seen: Observed, decided: Plan) -> Plan:
+    """Whatever was decided: pods are made with their PodGroup, and PodGroups of other attempts go."""
+    attempt = decided.status.attempt if decided.status else job.status.attempt
+    every = job.status.finished and job.spec.clean_pod_policy == "All"
+    decided = replace(decided, delete_groups=seen.groups if every else gang.past(seen.groups, job.name, attempt))
+    if not decided.create:
+        return decided
+    way = gang.way(job.spec, seen.of(decided.attempt), seen.pod_groups)
+    if way is gang.Way.UNAVAILABLE:
+        return replace(decided, create=(), requeue_after=_sooner(decided.requeue_after, RETRY_GROUP))
+    grouped = way is gang.Way.GROUP
+    there = contract.group_name(job.name, decided.attempt) in seen.groups
+    return replace(decided, grouped=grouped, make_group=grouped and not there)
+
+
+def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> Plan:
+    """Decide for a job that is not over."""
     seen = _whole(job, replace(seen, complete=seen.complete or job.status.phase in observed.COMPLETE))
     current = seen.of(job.status.attempt)
     status = statuses.told(job.status, statuses.report_of(seen, current))
@@ -72,9 +96,20 @@ def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> P
         return _broken(job, status, seen, broken, now, config)
     if blind:
         return Plan(requeue_after=CATCH_UP)
-    going_on = _go_on(job, status, seen, current, now, config)
+    problem = _problem(job, seen, current)
     look = limit.look_again if isinstance(limit, deadline.Within) else None
+    for late in (gang.decide(job, current, problem, now), starting.decide(job, status, current, problem, now)):
+        if isinstance(late, Failure):
+            return _broken(job, status, seen, late, now, config)
+        look = _sooner(look, late.look_again)
+    going_on = _go_on(job, status, seen, current, problem, now, config)
     return replace(going_on, requeue_after=_sooner(going_on.requeue_after, look))
+
+
+def _problem(job: TrainJob, seen: Observed, current: tuple[PodSeen, ...]) -> Problem | None:
+    if not seen.complete and gang.way(job.spec, current, seen.pod_groups) is gang.Way.UNAVAILABLE:
+        return gang.unavailable()
+    return problems.decide(current, seen.refusals, seen.warnings)
 
 
 def _whole(job: TrainJob, seen: Observed) -> Observed:
@@ -162,13 +197,15 @@ def _broken(
     job: TrainJob, status: TrainJobStatus, seen: Observed, broken: Failure, now: datetime, config: JobDefaults
 ) -> Plan:
     started = _started(status, seen.of(status.attempt))
-    history = [*status.history, statuses.record(status, broken, now)]
+    history = gang.folded(status.history, statuses.record(status, broken, now))
     status = statuses.with_(status, start_time=started or now)
     policy = job.spec.failure_policy
     decision = restart.decide(broken, history, restarts=status.restarts, preemptions=status.preemptions, policy=policy)
     if isinstance(decision, restart.FailJob):
         recorded = statuses.with_(status, history=history)
         return _fail(job, recorded, seen, decision.reason, decision.message, now, config, broken)
+    if broken.cause == reasons.UNSCHEDULABLE:
+        decision = replace(decision, after=gang.pause(job, history))
     wanted = statuses.restarting(job, status, broken, history, decision, now)
     where = f"from {status.checkpoint.path}" if status.checkpoint else "from the start"
     wait = f" after {decision.after.total_seconds():g} s" if decision.after else ""
@@ -187,7 +224,7 @@ def _broken(
 
 def _counted(status: TrainJobStatus, policy: FailurePolicy, decision: restart.RestartGroup) -> str:
     if decision.account == "uncounted":
-        return f"not counted, by failurePolicy.rules[{decision.rule}]"
+        return "not counted" + (f", by failurePolicy.rules[{decision.rule}]" if decision.rule is not None else "")
     preempted = decision.account == "preemption"
     number, allowed = (
         (status.preemptions, policy.max_preemptions) if preempted else (status.restarts, policy.max_restarts)
@@ -200,6 +237,7 @@ def _go_on(
     status: TrainJobStatus,
     seen: Observed,
     current: tuple[PodSeen, ...],
+    problem: Problem | None,
     now: datetime,
     config: JobDefaults,
 ) -> Plan:
@@ -211,14 +249,13 @@ def _go_on(
         )
     there = {pod.index for pod in current}
     missing = () if seen.complete else tuple(index for index in range(job.spec.pods) if index not in there)
-    problem = problems.decide(current, seen.refusals, seen.warnings)
     if problem is not None and problem.final:
         return _fail(job, status, seen, problem.reason, problem.message, now, config)
-    inspect = problems.to_inspect(current, now)
+    inspect, inspect_group = problems.to_inspect(current, now), problems.group_to_inspect(current, now)
     standing = statuses.standing(job, status, current, seen, problem, now)
     going = _written(job, standing, seen, now)
     retry = RETRY_REFUSED if seen.refusals else None
-    look = INSPECT_AGAIN if inspect else _until_patience(current, now)
+    look = INSPECT_AGAIN if inspect or inspect_group else _until_patience(current, now)
     notes = _story(job, standing, problem, going)
     return replace(
         going,
@@ -228,6 +265,7 @@ def _go_on(
         create=missing,
         delete=past,
         inspect=inspect,
+        inspect_group=inspect_group,
         requeue_after=_sooner(_sooner(going.requeue_after, retry), look),
     )
 

@@ -194,7 +194,10 @@ def restarting(
     after, account = decision.after, decision.account
     conditions = Conditions(status.conditions, now, job.metadata.generation)
     reason = reasons.BACKOFF if after else reasons.RESTARTING
-    conditions.set(reasons.SCHEDULED, False, reason)
+    if failure.cause == reasons.UNSCHEDULABLE:
+        conditions.set(reasons.SCHEDULED, False, failure.cause, failure.sentence)
+    else:
+        conditions.set(reasons.SCHEDULED, False, reason)
     conditions.set(reasons.RUNNING, False, reason, failure.sentence)
     conditions.clear(reasons.STRAGGLING, reasons.RESTARTING)
     return with_(

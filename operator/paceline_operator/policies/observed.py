@@ -68,6 +68,10 @@ class PodSeen:
     reason: str = ""
     """`status.reason`, such as Evicted."""
     message: str = ""
+    group: str = ""
+    """Name of its PodGroup."""
+    placed: datetime | None = None
+    """Since when it has a node."""
     unschedulable: str = ""
     """The scheduler's sentence; empty where it has none."""
     disruption: str = ""
@@ -123,9 +127,14 @@ class Observed:
     """The pods are shown as they were before the status on record says that all of them are there."""
     service: bool | None = None
     """Whether the Service exists; None: not known."""
+    pod_groups: bool = False
+    """PodGroups are served, and the operator may make them in the job's namespace."""
+    groups: tuple[str, ...] = ()
+    """Names of the PodGroups that the job is known to have."""
     refusals: tuple[Refusal, ...] = ()
     warnings: Mapping[str, str] = field(default_factory=dict)
-    """By pod, the newest Warning Event of one that hangs before its containers start: `<reason>: <message>`."""
+    """By pod, the newest Warning Event of one that hangs before its containers start: `<reason>: <message>`. By
+    PodGroup, the scheduler's sentence about the group."""
     last_write: datetime | None = None
     """When this operator last wrote the status, or first saw the job."""
     changed_since: datetime | None = None

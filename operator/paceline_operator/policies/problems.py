@@ -16,6 +16,8 @@ from paceline_operator.policies.observed import PodSeen, Refusal
 # A pod usually waits this long for nodes, mounts and networks without anything being wrong.
 PATIENCE = timedelta(seconds=10)
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
+# The scheduler's words about a pod that would have a node, if all of its PodGroup had one.
+GANG_WAITS = "pods from a gang"
 HARMLESS = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -33,9 +35,10 @@ def decide(current: Sequence[PodSeen], refusals: Sequence[Refusal], warnings: Ma
     """Name the first thing in the way: refused pods, then pods without a node, then containers that do not start."""
     for refusal in refusals:
         return _refused(refusal)
-    for pod in current:
-        if pod.unschedulable and not pod.node:
-            return _unschedulable(pod)
+    unplaced = [pod for pod in current if not pod.node]
+    for pod in sorted(unplaced, key=_gang_waits):
+        if said := pod.unschedulable or warnings.get(pod.group, ""):
+            return _unschedulable(pod, said, current)
     for pod in current:
         if pod.node and not pod.running and pod.exit_code is None:
             found = _not_starting(pod, warnings.get(pod.name, ""))
@@ -51,6 +54,20 @@ def to_inspect(current: Sequence[PodSeen], now: datetime) -> tuple[str, ...]:
         if waits and pod.waiting_reason in HARMLESS and pod.created and now - pod.created >= PATIENCE:
             return (pod.name,)
     return ()
+
+
+def group_to_inspect(current: Sequence[PodSeen], now: datetime) -> str:
+    """Return the PodGroup whose own condition may tell why none of its pods has a node; empty where the pods tell."""
+    for pod in current:
+        told = pod.unschedulable and not _gang_waits(pod)
+        if pod.node or told or not pod.group or not pod.created or now - pod.created < PATIENCE:
+            return ""
+    return current[0].group if current else ""
+
+
+def _gang_waits(pod: PodSeen) -> bool:
+    """Whether the scheduler only says that this pod waits for the others, for which it tells what they lack."""
+    return GANG_WAITS in pod.unschedulable
 
 
 def _refused(refusal: Refusal) -> Problem:
@@ -78,8 +95,7 @@ def _refused(refusal: Refusal) -> Problem:
     )
 
 
-def _unschedulable(pod: PodSeen) -> Problem:
-    said = pod.unschedulable
+def _unschedulable(pod: PodSeen, said: str, current: Sequence[PodSeen]) -> Problem:
     if "persistentvolumeclaim" in said and "not found" in said:
         return Problem(
             "Scheduled",
@@ -89,8 +105,15 @@ def _unschedulable(pod: PodSeen) -> Problem:
     return Problem(
         "Scheduled",
         reasons.UNSCHEDULABLE,
-        f"pod {pod.name} finds no node: {said}; add or free nodes, or ask for less in spec.workers",
+        f"{_so_far(current)}pod {pod.name} finds no node: {said}; add or free nodes, or ask for less in spec.workers",
     )
+
+
+def _so_far(current: Sequence[PodSeen]) -> str:
+    if len(current) == 1:
+        return ""
+    placed = sum(bool(pod.node) for pod in current)
+    return f"{placed or 'none'} of {len(current)} pods {'have' if placed > 1 else 'has'} a node; "
 
 
 def _not_starting(pod: PodSeen, warning: str) -> Problem | None:

@@ -53,7 +53,11 @@ def decide(
             failure.cause, f"{failure.sentence}; no restart can mend that: correct the cause and make a new job"
         )
     account = _account(failure.cause, action)
-    past = [PastFailure(record.time.timestamp(), record.resumed_from, record.lost_steps) for record in history]
+    past = [
+        PastFailure(record.time.timestamp(), record.resumed_from, record.lost_steps)
+        for record in history
+        if record.cause not in reasons.UNCOUNTED
+    ]
     limits = shared.Limits(
         restarts=policy.max_restarts,
         preemptions=policy.max_preemptions,
@@ -73,5 +77,7 @@ def decide(
 
 def _account(cause: str, action: str | None) -> Account:
     if action == "RestartUncounted":
+        return "uncounted"
+    if action is None and cause in reasons.UNCOUNTED:
         return "uncounted"
     return "preemption" if action is None and cause in reasons.PREEMPTIONS else "restart"

@@ -22,13 +22,15 @@ class AttemptPods:
     What all share is made once: with 1,000 pods the rest would cost more than the requests.
     """
 
-    def __init__(self, job: TrainJob, attempt: int, config: JobDefaults) -> None:
+    def __init__(self, job: TrainJob, attempt: int, config: JobDefaults, *, grouped: bool = False) -> None:
         self._job = job
         self._group = Group(job.name, attempt, job.spec.pods, job.spec.workers.per_pod)
         self._defaults = env.defaults(job, config)
         grace_s = job.spec.pod_template.spec.get("terminationGracePeriodSeconds")
         self._shared = env.shared(job, self._group, config, GRACE_S if grace_s is None else grace_s)
         self._spec = _spec(job, attempt, config)
+        if grouped:
+            self._spec["schedulingGroup"] = {"podGroupName": contract.group_name(job.name, attempt)}
         self._labels = {
             **job.spec.pod_template.metadata.labels,
             **metadata.labels(job),

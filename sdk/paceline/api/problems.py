@@ -43,6 +43,7 @@ def check(spec: TrainJobSpec, *, accelerators: Collection[str] | None = None) ->
         problems += _paceline_pieces(spec.pod_template.spec)
         problems += _storage(spec)
     problems += _accelerator(spec, accelerators)
+    problems += _gang(spec)
     return problems
 
 
@@ -150,6 +151,16 @@ def _accelerator(spec: TrainJobSpec, accelerators: Collection[str] | None) -> It
         f"{wanted!r} is not known to the operator (known: {known}): choose one of them, or add it to `accelerators` of "
         "the operator's configuration",
     )
+
+
+def _gang(spec: TrainJobSpec) -> Iterator[Problem]:
+    own = spec.pod_template.spec.get("schedulingGroup")
+    if own is not None and spec.scheduling.gang == "PodGroup":
+        yield Problem(
+            "spec.podTemplate.spec.schedulingGroup",
+            f'is {own!r}, but spec.scheduling.gang "PodGroup" makes a PodGroup for each attempt: remove it, or write '
+            '"None" in spec.scheduling.gang and look after the group yourself',
+        )
 
 
 def _mounts(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

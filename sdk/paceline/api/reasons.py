@@ -32,16 +32,20 @@ POD_UNREACHABLE = "PodUnreachable"
 STALLED = "Stalled"
 POD_FAILED = "PodFailed"
 NODE_LOST = "NodeLost"
+START_TIMEOUT = "StartTimeout"
+# Also why it does not run yet.
+UNSCHEDULABLE = "Unschedulable"
 
 # A machine was taken from the job, or failed: no fault of the script.
 PREEMPTIONS = frozenset({PREEMPTED, POD_EVICTED, POD_UNREACHABLE, NODE_LOST})
+# Neither the script nor a machine failed: there was no room.
+UNCOUNTED = frozenset({UNSCHEDULABLE})
 # The worker was stopped: its exit code is that of the signal, or of the agent.
 FROM_OUTSIDE = PREEMPTIONS | {POD_DELETED, STALLED}
 
 # Why it does not run yet, or not now.
 WAITING_FOR_NODES = "WaitingForNodes"
 WAITING_FOR_WORKERS = "WaitingForWorkers"
-UNSCHEDULABLE = "Unschedulable"
 IMAGE_PULL_FAILED = "ImagePullFailed"
 MISSING_SECRET = "MissingSecret"
 MISSING_CONFIG_MAP = "MissingConfigMap"
@@ -54,6 +58,7 @@ SUSPENDED_BY_USER = "SuspendedByUser"
 RESUMED = "Resumed"
 NAME_TAKEN = "NameTaken"
 RULE_SHADOWED = "RuleShadowed"
+GANG_UNAVAILABLE = "GangUnavailable"
 
 # Why it is slower than it could be.
 WORKER_BEHIND = "WorkerBehind"
@@ -84,6 +89,7 @@ REASONS = frozenset(
         STALLED,
         POD_FAILED,
         NODE_LOST,
+        START_TIMEOUT,
         WAITING_FOR_NODES,
         WAITING_FOR_WORKERS,
         UNSCHEDULABLE,
@@ -101,6 +107,7 @@ REASONS = frozenset(
         RULE_SHADOWED,
         WORKER_BEHIND,
         CAUGHT_UP,
+        GANG_UNAVAILABLE,
         ALL_WORKERS_SCHEDULED,
         ALL_WORKERS_RUNNING,
         CHECKPOINT_COMMITTED,

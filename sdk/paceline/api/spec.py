@@ -16,8 +16,9 @@ ScoreOrder: TypeAlias = Literal["min", "max"]
 FailureAction: TypeAlias = Literal["Fail", "Restart", "RestartUncounted"]
 FailureCause: TypeAlias = Literal[
     "WorkerFailed", "OOMKilled", "Stalled", "PodFailed", "PodDeleted", "PodEvicted", "Preempted", "PodUnreachable",
-    "NodeLost", "StorageError", "InvalidConfig",
+    "NodeLost", "StartTimeout", "Unschedulable", "StorageError", "InvalidConfig",
 ]  # fmt: skip
+Gang: TypeAlias = Literal["Auto", "PodGroup", "Timeout", "None"]
 ImagePullPolicy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
 
 MountPath: TypeAlias = Annotated[str, Field(min_length=1, max_length=512, json_schema_extra={TYPE_RULE: "mount-path"})]
@@ -177,6 +178,9 @@ class FailurePolicy(SpecModel):
     """Seconds without a report of a worker that has reported before, until the group starts again with the cause
     Stalled; never less than three times the longest silence before a report so far. 0: never. Of scripts that do not
     report nothing is known. A change takes effect with the next attempt."""
+    start_timeout_seconds: Annotated[int, Field(ge=0, le=INT32_MAX)] = 1800
+    """Seconds from the time when all pods of an attempt have a node until all of their workers run; then the group
+    starts again with the cause StartTimeout, so that pods which hang hold no GPUs for ever. 0: never."""
     rules: Annotated[list[FailureRule], Field(max_length=16)] = Field(default_factory=list)
     """The first one that matches decides. Where none does, storage and configuration errors end the job, and all else
     restarts it."""
@@ -189,6 +193,13 @@ class Scheduling(SpecModel):
     """PriorityClass of the pods. Empty: the cluster's default."""
     scheduler_name: OptionalName = ""
     """Scheduler of the pods. Empty: the cluster's default."""
+    gang: Gang = "Auto"
+    """How several pods get their nodes all together or not at all. PodGroup: by Kubernetes' own PodGroup, one for each
+    attempt. Timeout: a set that is placed in part is freed after `timeoutSeconds` and tried again. Auto: PodGroup where
+    the API server serves it and the default scheduler is used, else Timeout. None: neither."""
+    timeout_seconds: Annotated[int, Field(ge=1, le=INT32_MAX)] = 600
+    """Seconds that pods may hold nodes while others of the same attempt have none; with any `gang` but None. The next
+    attempt comes after a wait, and nothing is counted. A set of which no pod has a node waits as long as it takes."""
 
 
 class Agent(SpecModel):

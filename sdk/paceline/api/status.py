@@ -151,6 +151,9 @@ class FailureRecord(StatusModel):
     """Number of the checkpoint that the next attempt resumed from; absent: from the start."""
     lost_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps to do again."""
+    times: Annotated[int, Field(ge=2)] | None = None
+    """How many attempts in a row found room for some of their pods only (cause Unschedulable): they share one record,
+    which is of the last. Absent: one."""
     downtime_seconds: Annotated[float, Field(ge=0)] | None = None
     """Seconds from the failure until all workers of the next attempt ran."""
     counted_as: Literal["restart", "preemption", "uncounted"] | None = None

@@ -184,6 +184,8 @@ def _cause(record: FailureRecord) -> Text:
     if record.counted_as is not None:
         counted = "not counted" if record.counted_as == "uncounted" else f"counted as {record.counted_as}"
         cause.append(f"\n{counted}", style="dim")
+    if record.times is not None:
+        cause.append(f"\n{record.times} attempts in a row", style="default")
     return cause
 
 

@@ -119,6 +119,7 @@ def test_the_operator_has_the_rights_of_the_design_and_no_more() -> None:
         ("", "pods"): {"get", "list", "watch", "create", "delete"},
         ("", "services"): {"get", "list", "watch", "create", "delete"},
         ("", "events"): {"create", "patch", "list"},
+        ("scheduling.k8s.io", "podgroups"): {"get", "list", "create", "delete"},
     }
     assert rights(named(of_kind(render(), "ClusterRole"), "paceline-operator")) == expected
     assert rights(named(of_kind(render(NAMESPACED), "Role"), "paceline-operator")) == expected

@@ -44,7 +44,8 @@ def test_a_body_without_empty_things_goes_out() -> None:
     sent = TrainJob.from_body(body).to_body()
     assert sent["spec"]["env"] == [{"name": "A", "value": ""}]
     assert sent["spec"]["args"] == [""]
-    assert not {"envFrom", "storage", "podTemplate", "credentials", "scheduling"} & sent["spec"].keys()
+    assert not {"envFrom", "storage", "podTemplate", "credentials"} & sent["spec"].keys()
+    assert sent["spec"]["scheduling"] == {"gang": "Auto", "timeoutSeconds": 600}
     assert "status" not in sent
 
 

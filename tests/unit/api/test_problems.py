@@ -42,6 +42,13 @@ def test_a_good_spec_has_no_problem(job: TrainJobBuilder) -> None:
     assert check(job.obj().spec) == []
 
 
+@pytest.mark.parametrize("gang", ["Auto", "PodGroup", "None"])
+def test_a_group_of_ones_own_and_one_of_ours_exclude_each_other(gang: str) -> None:
+    own = make_trainjob().workers(2).pod_template({"schedulingGroup": {"podGroupName": "mine"}}).scheduling(gang=gang)
+    found = [(problem.field, '"None" in spec.scheduling.gang' in problem.message) for problem in check(own.obj().spec)]
+    assert found == ([("spec.podTemplate.spec.schedulingGroup", True)] if gang == "PodGroup" else [])
+
+
 SPEC = "spec.podTemplate.spec"
 
 

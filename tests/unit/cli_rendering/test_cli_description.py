@@ -52,6 +52,11 @@ def test_a_restart_that_a_rule_does_not_count_says_so() -> None:
     assert "not counted" in told({"phase": "Running", "attempt": 1, "history": [record]})
 
 
+def test_attempts_that_share_a_record_are_counted() -> None:
+    record = {"attempt": 7, "time": "2026-01-02T03:08:05Z", "cause": "Unschedulable", "times": 5}
+    assert "5 attempts in a row" in told({"phase": "Restarting", "attempt": 8, "history": [record]})
+
+
 def test_the_result_says_how_to_read_it() -> None:
     text = told(FAILED)
     assert f'Checkpoint("{CHECKPOINT["path"]}")' in text

@@ -10,6 +10,7 @@ import pytest
 from paceline.api import names
 from paceline_operator.policies.config import JobDefaults
 from paceline_operator.resources.pod import AttemptPods
+from paceline_operator.resources.podgroup import pod_group
 from paceline_operator.resources.service import service
 from tests.support import golden
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
@@ -118,6 +119,27 @@ def test_manifests_are_as_read_in_review(name: str, request: pytest.FixtureReque
 
 def test_the_service_is_as_read_in_review(request: pytest.FixtureRequest) -> None:
     golden.check("service", service(make_trainjob().obj()), update=request.config.getoption("--update-golden"))
+
+
+def test_the_pod_group_is_as_read_in_review(request: pytest.FixtureRequest) -> None:
+    job = make_trainjob().workers(4).per_pod(2).placement("StrictPack").scheduling(priorityClassName="high")
+    golden.check("podgroup", pod_group(job.obj(), 1), update=request.config.getoption("--update-golden"))
+
+
+def test_a_pod_group_asks_for_no_more_than_the_job_does() -> None:
+    plain = pod_group(make_trainjob().workers(2).obj(), 0)["spec"]
+    assert plain == {"schedulingPolicy": {"gang": {"minCount": 2}}, "disruptionMode": "PodGroup"}
+    over = make_trainjob().workers(2).scheduling(priorityClassName="p").pod_template({"priorityClassName": "q"})
+    assert pod_group(over.obj(), 0)["spec"]["priorityClassName"] == "q"
+
+
+def test_pods_name_their_group_where_there_is_one_and_the_users_own_stays() -> None:
+    job = make_trainjob().workers(2)
+    assert "schedulingGroup" not in manifest(job)["spec"]
+    grouped = AttemptPods(job.obj(), 3, CONFIG, grouped=True).pod(1)
+    assert grouped["spec"]["schedulingGroup"] == {"podGroupName": "digits-3"}
+    own = job.pod_template({"schedulingGroup": {"podGroupName": "mine"}})
+    assert manifest(own)["spec"]["schedulingGroup"] == {"podGroupName": "mine"}
 
 
 def test_ranks_are_those_of_the_first_process() -> None:

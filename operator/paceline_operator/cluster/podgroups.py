@@ -1,0 +1,185 @@
+"""PodGroups: whether they can be had, which there are, and the writes and reads of single ones.
+
+They are not watched. What there is was listed when the operator began to lead, and what this operator wrote since is
+known: so a crash between two writes leaves none behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from paceline.api import TrainJob
+from paceline_operator import contract
+from paceline_operator.cluster import pods as wire
+from paceline_operator.cluster.client import ApiError, UnreachableError
+from paceline_operator.cluster.executor import NOT_FOUND, Api, delete_this, encode, refusal, taken
+from paceline_operator.cluster.gate import Gate, Turn
+from paceline_operator.policies.observed import Refusal
+from paceline_operator.resources.podgroup import pod_group
+
+log = logging.getLogger(__name__)
+
+FORBIDDEN = 403
+# One request for each watched namespace: rarely while all is well, soon where somebody may be waiting for it.
+SERVED_AGAIN_S = 600.0
+UNSERVED_AGAIN_S = 60.0
+PAGE = "500"
+
+
+class _Condition(msgspec.Struct):
+    type: str = ""
+    status: str = ""
+    message: str = ""
+
+
+class _Status(msgspec.Struct):
+    conditions: list[_Condition] = []
+
+
+class _Group(msgspec.Struct):
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+_decode_group = msgspec.json.Decoder(_Group).decode
+
+
+class PodGroups:
+    """The PodGroups of the watched namespaces."""
+
+    def __init__(self, api: Api, namespaces: Sequence[str] = (), gate: Gate | None = None) -> None:
+        self._api = api
+        self._gate = gate or Gate()
+        self._served: dict[str | None, bool] = dict.fromkeys(namespaces or (None,), False)
+        self._known: dict[str, dict[str, str]] = {}
+        """By uid of the job: name and uid of each PodGroup."""
+
+    def served(self, namespace: str) -> bool:
+        """Tell whether PodGroups can be made in a namespace, as far as is known."""
+        return self._served.get(namespace, self._served.get(None, False))
+
+    def of(self, job: TrainJob) -> tuple[str, ...]:
+        """Return the names of the PodGroups that a job is known to have."""
+        return tuple(self._known.get(job.uid, ()))
+
+    def forget(self, uid: str) -> None:
+        """Drop what is known of a job that is gone."""
+        self._known.pop(uid, None)
+
+    async def look(self) -> None:
+        """Ask in each namespace whether PodGroups are served and allowed, and which there are of ours.
+
+        Raises:
+            ApiError: The server failed.
+            UnreachableError: No answer.
+        """
+        for namespace in self._served:
+            served = await self._list(namespace)
+            if served != self._served[namespace]:
+                where = f" in {namespace}" if namespace else ""
+                log.info("%s are %s%s", contract.POD_GROUPS, "used" if served else "not to be had", where)
+            self._served[namespace] = served
+
+    async def run(self) -> None:
+        """Look again from time to time, until cancelled."""
+        while True:
+            await asyncio.sleep(SERVED_AGAIN_S if all(self._served.values()) else UNSERVED_AGAIN_S)
+            try:
+                await self.look()
+            except (ApiError, UnreachableError) as error:
+                log.warning("cannot ask for %s: %s", contract.POD_GROUPS, error)
+
+    async def _list(self, namespace: str | None) -> bool:
+        params = {"labelSelector": f"{contract.LABEL_MANAGED_BY}={contract.MANAGED_BY}", "limit": PAGE}
+        while True:
+            try:
+                page = wire.decode_list(await self._api.request("GET", _path(namespace), params=params))
+            except ApiError as error:
+                if error.code not in (NOT_FOUND, FORBIDDEN):
+                    raise
+                return False
+            for found in page.items:
+                if found.metadata.deletion_timestamp is None:
+                    self._learn(wire.owner_uid(found), found)
+            if not page.metadata.continue_:
+                return True
+            params = {**params, "continue": page.metadata.continue_}
+
+    async def create(self, job: TrainJob, attempt: int) -> Refusal | None:
+        """Make the PodGroup of an attempt; return why it could not be.
+
+        One that exists already and belongs to this job counts as made. Where PodGroups have gone, or the right to make
+        them, `served` says so afterwards.
+
+        Raises:
+            ApiError: The server failed (5xx).
+            UnreachableError: No answer.
+        """
+        name, path = contract.group_name(job.name, attempt), _path(job.namespace)
+        try:
+            async with self._gate.pass_(Turn.NOW):
+                answer = await self._api.request("POST", path, encode(pod_group(job, attempt)))
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                return self._refused(job.namespace, name, error)
+            answer = await self._api.request("GET", f"{path}/{name}")
+            if (why := taken(answer, job, "PodGroup", name)) is not None:
+                return why
+        self._learn(job.uid, wire.decode_pod(answer))
+        return None
+
+    async def delete(self, job: TrainJob, names: Sequence[str]) -> None:
+        """Delete PodGroups of a job. Kubernetes keeps each until its last pod is gone.
+
+        Raises:
+            ApiError: The server failed.
+            UnreachableError: No answer.
+        """
+        known = self._known.get(job.uid, {})
+        for name in names:
+            try:
+                async with self._gate.pass_(Turn.SOON):
+                    await delete_this(self._api, f"{_path(job.namespace)}/{name}", known[name])
+            except ApiError as error:
+                if error.code != FORBIDDEN:
+                    raise
+                log.warning("PodGroup %s stays until its job goes: %s", name, error)
+            del known[name]
+
+    async def sentence(self, namespace: str, name: str) -> str:
+        """Return what the scheduler says of a PodGroup that it does not place; empty for nothing.
+
+        Raises:
+            ApiError: The server refused.
+            UnreachableError: No answer.
+        """
+        try:
+            group = _decode_group(await self._api.request("GET", f"{_path(namespace)}/{name}"))
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return f"PodGroup {name} is gone: delete one of the pods, and all are made anew with theirs"
+        said = (found.message for found in group.status.conditions if found.type == contract.POD_GROUP_SCHEDULED
+                and found.status == "False")  # fmt: skip
+        return next(said, "")
+
+    def _refused(self, namespace: str, name: str, error: ApiError) -> Refusal | None:
+        # An admission plugin forbids in other words: that is told to the user.
+        no_right = error.code == FORBIDDEN and "cannot create resource" in error.message
+        if error.code != NOT_FOUND and not no_right:
+            return refusal(name, error)
+        log.warning("no PodGroups any more in %s: %s", namespace, error)
+        self._served[namespace] = False
+        return None
+
+    def _learn(self, uid: str, found: wire.Pod) -> None:
+        if uid:
+            self._known.setdefault(uid, {})[found.metadata.name] = found.metadata.uid
+
+
+def _path(namespace: str | None) -> str:
+    where = f"namespaces/{namespace}/" if namespace else ""
+    return f"/apis/{contract.POD_GROUP_API}/{where}podgroups"
