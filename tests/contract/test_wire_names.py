@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paceline import _contract as sdk
+from paceline.agent.config import AgentConfig
 from paceline_operator import contract as operator
 
 ENV = [
@@ -29,3 +30,14 @@ def test_the_other_names_agree() -> None:
     assert sdk.REASON_STORAGE == operator.AGENT_STORAGE_ERROR
     assert sdk.REASON_CONFIG == operator.AGENT_INVALID_CONFIG
     assert sdk.REASON_COMMAND == operator.AGENT_COMMAND_NOT_STARTED
+
+
+def test_an_agent_finds_the_attempt_before_by_the_names_that_the_operator_gives() -> None:
+    environ = {
+        sdk.JOB: "digits",
+        sdk.ATTEMPT: "3",
+        sdk.LEAD: f"{operator.pod_address('digits', 3, 0)}:{operator.AGENT_PORT}",
+        sdk.AGENT_DIR: "/tmp/agent",
+    }
+    before = AgentConfig.from_env(["python"], environ).previous_lead
+    assert before == (operator.pod_address("digits", 2, 0), operator.AGENT_PORT)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster.stores import free_port
 from tests.support.agents import Job, Pod, job, wait_for
 
 # A group in which every step ends with a barrier over all ranks, as an all-reduce is one: a rank that leaves a step
@@ -159,3 +160,22 @@ def test_a_script_that_asks_and_does_not_leave_is_ended_in_time_to_store_what_it
     assert 3 < time.monotonic() - begun < 6
     assert [pod.log.count("got SIGTERM") for pod in pods] == [2, 2]
     assert [commit["step"] for commit in four.commits().values()] == [7]
+
+
+def test_the_next_attempt_waits_for_the_last_checkpoint_of_the_one_before(four: Job) -> None:
+    slow = script().replace("def save(step, stop):", "def save(step, stop):\n        time.sleep(2.0)")
+    command = four.script(slow)
+    pods = [four.start(command, pod=i) for i in range(2)]
+    in_training(four, pods)
+    pods[1].terminate()
+    wait_for(lambda: "should_stop() is true" in pods[0].log)
+    # The operator makes the new pods at once, on other nodes.
+    here = free_port()
+    before = {"PACELINE_PREVIOUS_LEAD": f"127.0.0.1:{four.port}", "PACELINE_LEAD": f"127.0.0.1:{here}"}
+    ports: list[dict[str, Any]] = [{"PACELINE_AGENT_PORT": str(here)}, {}]
+    again = [four.start(command, attempt=1, pod=i, **{**before, **ports[i]}) for i in range(2)]
+    assert [pod.wait() for pod in pods] == [143, 143], pods[0].log + pods[1].log
+    assert [pod.wait() for pod in again] == [0, 0], again[0].log + again[1].log
+    last = left(four)[0][0]
+    assert again[0].message["resumedFrom"]["step"] == last
+    assert "is storing its last checkpoint: waiting for up to" in again[0].log

@@ -62,10 +62,11 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
     current = seen.of(attempt)
     names = {pod.index: pod for pod in current}
     found = [_of_pod(pod, names, per_pod) for pod in current if pod.failed]
-    if found:
-        # A worker that was stopped from outside failed as a consequence, whenever its clock says it ended.
-        return min(found, key=_order)[1]
-    going = next((pod for pod in current if pod.deleting and not pod.succeeded), None)
+    going = next((pod for pod in current if pod.deleting and not pod.succeeded and not pod.failed), None)
+    # A worker that was stopped from outside failed as a consequence, whenever its clock says it ended.
+    best = min(found, key=_order, default=None)
+    if best is not None and not (going is not None and _order(best)[:2] == (True, True)):
+        return best[1]
     if going is not None:
         return _deleted(going, per_pod)
     if seen.complete and len(current) < pods:
@@ -77,9 +78,14 @@ def first(seen: Observed, job: str, attempt: int, pods: int, per_pod: int) -> Fa
 
 
 def _order(found: tuple[bool, Failure]) -> tuple[Any, ...]:
-    """The first in time; of those that tell the same failure the one that knows most of it."""
+    """The first in time; of those that tell the same failure the one that knows most of it.
+
+    One pod that is told to stop takes the whole group along: of those that were stopped, the one that was taken from
+    the job is the cause, and the others ended with it.
+    """
     consequence, failure = found
-    return consequence, failure.at is None, failure.at, -len(failure.details), failure.pod
+    with_another = consequence and failure.cause == reasons.POD_FAILED
+    return consequence, with_another, failure.at is None, failure.at, -len(failure.details), failure.pod
 
 
 def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bool, Failure]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +30,6 @@ from paceline.agent.waiting import until_set
 _LAST_OUTPUT_S = 1.0
 _TICK_S = 0.5
 _FINISH_TICK_S = 0.05
-_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
 
 
 class Agent:
@@ -44,7 +41,7 @@ class Agent:
         link = LocalLink(self._lead) if self._lead else HttpLink(*config.lead)
         self._changed = asyncio.Event()
         self._node = Node(config, link, reported=self._reported, changed=self._changed.set)
-        self._channel = Channel(_socket_path(config.directory), self._node.received, log.say)
+        self._channel = Channel(workdir.socket_path(config.directory), self._node.received, log.say)
         self._output = Output()
         self._oom = OomWatch()
         self._processes: list[process.Process] = []
@@ -54,6 +51,7 @@ class Agent:
         self._aside: list[asyncio.Task[None]] = []  # nobody waits for these but the end
         self._failure: Failure | None = None
         self._terminated_at: float | None = None
+        self._finishing_since: float | None = None
         self._signals = 0  # that came from outside
         self._state = "starting"
         self._trained = False  # every process had succeeded before any signal came
@@ -87,7 +85,7 @@ class Agent:
             # With `inject: false` nobody else has made them.
             for name in ("HOME", "TMPDIR"):
                 if directory := self._config.environ.get(name):
-                    _make_directory(Path(directory))
+                    workdir.make(Path(directory))
             self._node.staging.mkdir(parents=True, exist_ok=True)
             self._channel.path.parent.mkdir(parents=True, exist_ok=True)
             self._channel.open()
@@ -257,7 +255,7 @@ class Agent:
         """Store what was reported and part from the other agents."""
         self._state = "finishing"
         self._trained = self._terminated_at is None and bool(self._processes) and not self._is_stopped()
-        begun = time.monotonic()
+        begun = self._finishing_since = time.monotonic()
         artifacts: asyncio.Task[None] | None = None
         last: asyncio.Task[None] | None = None  # what was reported after the last sync of the run files
         while not self._node.fatal and not self._is_late(begun):
@@ -371,22 +369,17 @@ class Agent:
             failure=failure,
             uploads=uploads,
             straggler=self._lead.straggler if self._lead else None,
+            leaving=self._terminated_at is not None,
+            ends_in_s=self._ends_in_s,
         )
+
+    @property
+    def _ends_in_s(self) -> float | None:
+        if not self._is_stopped():
+            return None
+        since = self._terminated_at or self._finishing_since or time.monotonic()
+        return max(0.0, since + self._config.grace_s - time.monotonic())
 
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:
         if self._lead is not None:
             self._lead.reported(round_, metrics, step, at)
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        log.say(f"cannot make {path}: {e.strerror}")
-
-
-def _socket_path(directory: Path) -> Path:
-    path = directory / "agent.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-        return path
-    return Path(tempfile.mkdtemp(prefix="paceline-", dir="/tmp")) / "agent.sock"

@@ -54,6 +54,7 @@ class AgentConfig:
     artifacts: ArtifactSync = field(default_factory=ArtifactSync)
     storage_filesystem: Path | None = None  # holds a pickled filesystem object, in which the storage path lies
     lead: tuple[str, int] = ("127.0.0.1", c.AGENT_HTTP_PORT)
+    previous_lead: tuple[str, int] | None = None  # of the attempt before this one
     grace_s: float = _DEFAULT_GRACE_S
     http_host: str | None = None  # None: every interface, IPv4 and IPv6
     http_port: int = c.AGENT_HTTP_PORT
@@ -129,6 +130,7 @@ class AgentConfig:
             artifacts=_artifacts(_object(environ, c.ARTIFACTS)),
             storage_filesystem=Path(filesystem) if (filesystem := environ.get(c.STORAGE_FILESYSTEM)) else None,
             lead=_lead(environ, http_port, node_rank),
+            previous_lead=_previous_lead(environ, job),
             grace_s=_seconds(environ, c.GRACE_SECONDS, _DEFAULT_GRACE_S),
             stall_s=_seconds(environ, c.STALL_SECONDS, 0.0),
             http_host=environ.get(c.AGENT_HOST) or None,
@@ -172,9 +174,24 @@ def _lead(environ: Mapping[str, str], http_port: int, node_rank: int) -> tuple[s
         if node_rank > 0:
             raise InvalidConfigError(f"{c.LEAD} is not set: pod {node_rank} must know the agent of pod 0 as host:port")
         return "127.0.0.1", http_port
+    return _address(c.LEAD, text)
+
+
+def _previous_lead(environ: Mapping[str, str], job: str) -> tuple[str, int] | None:
+    """By the names that the operator gives to pods."""
+    if given := environ.get(c.PREVIOUS_LEAD):
+        return _address(c.PREVIOUS_LEAD, given)
+    attempt = _integer(environ, c.ATTEMPT, 0, least=0)
+    host, _, port = environ.get(c.LEAD, "").rpartition(":")
+    if not attempt or host != f"{job}-{attempt}-0.{job}":
+        return None
+    return f"{job}-{attempt - 1}-0.{job}", int(port)
+
+
+def _address(name: str, text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit():
-        raise InvalidConfigError(f"{c.LEAD}={text!r} is not host:port")
+        raise InvalidConfigError(f"{name}={text!r} is not host:port")
     return host.strip("[]"), int(port)
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from paceline import _contract as c
-from paceline.agent import attempts, figures, log, silence, story, takeover
+from paceline.agent import attempts, figures, log, predecessor, silence, story, takeover
 from paceline.agent.awake import Awake
 from paceline.agent.beat import Beat, Orders, RankState
 from paceline.agent.clock import rfc3339
@@ -79,6 +79,7 @@ class Lead:
         Raises:
             InvalidConfigError, StorageFailedError, FencedError: Told to the user as they are.
         """
+        await predecessor.await_last_checkpoint(self._config.previous_lead)
         stores = Stores(self._config)
         opened = await asyncio.to_thread(takeover.take_over, self._config, stores, self._token, self._files)
         self._directory = opened.directory

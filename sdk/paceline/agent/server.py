@@ -32,7 +32,8 @@ class Server:
         self._home = asyncio.get_running_loop()
         self._loop = asyncio.new_event_loop()
         self._routes: dict[tuple[str, str], web.Route] = {**{k: self._at_home(r) for k, r in routes.items()}, **at_once}
-        self._thread = threading.Thread(target=self._loop.run_forever, name="paceline-http", daemon=True)
+        self._listening: asyncio.Server | None = None
+        self._thread = threading.Thread(target=self._run, name="paceline-http", daemon=True)
 
     async def start(self, host: str | None, port: int) -> None:
         """Listen.
@@ -42,13 +43,26 @@ class Server:
         """
         self._thread.start()
         listening = asyncio.run_coroutine_threadsafe(web.serve(self._routes, host, port), self._loop)
-        await asyncio.wrap_future(listening)
+        self._listening = await asyncio.wrap_future(listening)
 
     def close(self) -> None:
         """Stop; what is being answered is cut off."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
         if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _end(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _at_home(self, route: Callable[[bytes], web.Answer]) -> Callable[[bytes], Awaitable[web.Answer]]:
         async def there(body: bytes) -> web.Answer:

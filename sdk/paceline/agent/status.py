@@ -25,6 +25,8 @@ def status(
     failure: Failure | None,
     uploads: Mapping[str, float] | None = None,
     straggler: Straggler | None = None,
+    leaving: bool = False,
+    ends_in_s: float | None = None,
 ) -> dict[str, Any]:
     """The body of `/status`.
 
@@ -32,6 +34,8 @@ def status(
         story: progress, checkpoint, bestCheckpoint and resumedFrom, where known.
         uploads: What is on its way into the store, in numbers.
         straggler: The rank that holds the others up; only the lead knows.
+        leaving: The group was told to stop.
+        ends_in_s: Where the attempt ends early: seconds until its grace is over.
     """
     return {
         "version": 1,
@@ -58,6 +62,8 @@ def status(
             for rank in sorted(ranks, key=lambda rank: rank.rank)
         ],
         "failure": failure.to_json() if failure else None,
+        "leaving": leaving,
+        "endsInSeconds": ends_in_s,
         "uploads": dict(uploads or {}),
         "straggler": {"rank": straggler.rank, "behindSeconds": straggler.behind_s} if straggler else None,
     }

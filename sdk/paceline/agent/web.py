@@ -65,20 +65,34 @@ async def post(host: str, port: int, path: str, told: Any, *, timeout_s: float) 
     Raises:
         OSError: Not reachable, or in time; `socket.gaierror`: not resolvable; `BadAnswerError` for any other answer.
     """
+    body = json.dumps(told).encode()
+    head = f"POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return await _asked(host, port, head, body, timeout_s)
+
+
+async def get(host: str, port: int, path: str, *, timeout_s: float) -> Any:
+    """GET, and return the JSON of a 200 answer.
+
+    Raises:
+        OSError: As `post`.
+    """
+    return (await _asked(host, port, f"GET {path} HTTP/1.1\r\n", b"", timeout_s))[0]
+
+
+async def _asked(host: str, port: int, head: str, body: bytes, timeout_s: float) -> tuple[Any, str]:
     try:
-        return await asyncio.wait_for(_post(host, port, path, json.dumps(told).encode()), timeout_s)
+        return await asyncio.wait_for(_ask(host, port, head, body), timeout_s)
     except asyncio.TimeoutError:
         raise BadAnswerError(f"no answer within {timeout_s:g} s") from None
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as e:
         raise BadAnswerError(f"not an agent's answer: {e}") from None
 
 
-async def _post(host: str, port: int, path: str, body: bytes) -> tuple[Any, str]:
+async def _ask(host: str, port: int, head: str, body: bytes) -> tuple[Any, str]:
     reader, writer = await asyncio.open_connection(host, port)
     try:
         name = f"[{host}]" if ":" in host else host
-        head = f"POST {path} HTTP/1.1\r\nHost: {name}:{port}\r\nContent-Type: application/json\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        writer.write(f"{head}Host: {name}:{port}\r\nConnection: close\r\n\r\n".encode() + body)
         await writer.drain()
         first, headers = await _read_head(reader)
         status = int(first.split(" ")[1])

@@ -1,9 +1,14 @@
-"""Where do the processes start? In the image's working directory, or in one of links to its entries."""
+"""Directories of a pod. Where do the processes start? In the image's, or in one of links to its entries."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+
+from paceline.agent import log
+
+_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
 
 
 def writable(image: Path, substitute: Path) -> Path:
@@ -34,3 +39,19 @@ def linked(image: Path, substitute: Path) -> Path:
         if not link.is_symlink() and not link.exists() and entry not in (substitute, *substitute.parents):
             link.symlink_to(entry)
     return substitute
+
+
+def make(path: Path) -> None:
+    """Make a directory where that can be done; where it cannot, the log says so."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        log.say(f"cannot make {path}: {e.strerror}")
+
+
+def socket_path(directory: Path) -> Path:
+    """The agent's socket below its directory, or in /tmp where that path is too long for one."""
+    path = directory / "agent.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="paceline-", dir="/tmp")) / "agent.sock"

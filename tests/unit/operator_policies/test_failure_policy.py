@@ -46,6 +46,33 @@ def test_what_was_stopped_from_outside_is_a_consequence() -> None:
     assert found.pod == "digits-0-1"
 
 
+STOPPED = termination("terminated")
+
+
+@pytest.mark.parametrize(
+    ("taken", "cause"),
+    [
+        pytest.param(
+            pod(1).failed(143, at=9, message=STOPPED).with_(disruption="EvictionByEvictionAPI"),
+            "PodEvicted",
+            id="ended",
+        ),
+        pytest.param(pod(1).running().deleting().with_(disruption="PreemptionByScheduler"), "Preempted", id="saving"),
+        pytest.param(pod(1).running().deleting(), "PodDeleted", id="deleted by hand"),
+    ],
+)
+def test_of_a_group_that_was_stopped_the_pod_that_was_taken_is_the_cause(taken: PodBuilder, cause: str) -> None:
+    found = first(pod(0).failed(143, at=1, message=STOPPED), taken, pod(2).failed(143, at=2, message=STOPPED))
+    assert found is not None
+    assert (found.pod, found.cause) == ("digits-0-1", cause)
+
+
+def test_a_worker_that_fails_by_itself_is_the_cause_though_another_pod_is_going() -> None:
+    found = first(pod(0).failed(1, at=1), pod(1).running().deleting())
+    assert found is not None
+    assert (found.pod, found.cause) == ("digits-0-0", "WorkerFailed")
+
+
 def test_the_agents_word_names_rank_error_and_time() -> None:
     told = {"rank": 3, "exitCode": 1, "type": "ValueError", "message": "bad loss", "time": "2026-01-02T03:04:06Z"}
     found = first(pod(0).failed(1, at=0.5), pod(1).failed(1, at=60, message=termination(failure=told)))
