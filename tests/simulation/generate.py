@@ -53,19 +53,21 @@ def _job(chance: random.Random, name: str) -> JobPlan:
     deadline = chance.choice((0, 0, 0, 0, 8, 25))
     if chance.random() < 0.05:
         deadline, ends = 20, (*ends, End("hang"))
+    # What hangs and is not cleaned up holds its slots for ever, as asked.
+    hangs = any(end.kind == "hang" for end in ends)
     return JobPlan(
         name,
         pods=pods,
         per_pod=chance.choice((1, 1, 1, 2)),
         at=round(chance.choice((0.0, chance.uniform(0.0, 10.0))), 1),
-        runs=chance.choice((2.0, 5.0, 15.0)),
+        runs=chance.choice((2.0, 8.0, 20.0, 40.0)),
         restarts=chance.choice((0, 1, 2, 3, 3, -1)),
         preemptions=chance.choice((-1, -1, -1, 0, 1)),
         initial=chance.choice((0, 1, 1, 4)),
         max=8,
         deadline=deadline,
         ttl=chance.choice((-1, -1, -1, 0, 5)),
-        clean=chance.choice(("Running", "Running", "All", "None")),
+        clean=chance.choice(("Running", "Running", "All", "Running" if hangs else "None")),
         rule=chance.choice(("",) * 9 + ("Fail:3", "RestartUncounted:OOMKilled", "Restart:PodEvicted")),
         reports=chance.random() < 0.25,
         invalid=chance.random() < 0.02,

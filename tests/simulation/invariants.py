@@ -181,8 +181,12 @@ class Invariants:
 
     # --- at each write of an operator -----------------------------------------------------------------------------
 
-    def requested(self, method: str, kind: str, name: str) -> None:
+    def requested(self, method: str, kind: str, name: str, body: Body) -> None:
         """Check what an operator is about to do."""
+        if method == "POST" and kind in ("pods", "podgroups"):
+            found = self._world.api.get(kind, body["metadata"]["name"])
+            again = found is not None and owner(found) == owner(body) and not self._excused()
+            _hold(not again, f"the operator creates {body['metadata']['name']}, which it has created already")
         if method != "DELETE":
             return
         found = self._world.api.get(kind, name)

@@ -175,9 +175,10 @@ class SimulatedClient(Client):
             return _encode(network.api.handle(method, path, None))
         kind, seconds = network.fault(method, path)
         _refuse(kind, seconds)
-        process.requested(method, path, body)
+        wanted = _decode(body) if body else {}
+        process.requested(method, path, wanted)
         try:
-            answer = network.api.handle(method, path, _decode(body) if body else {})
+            answer = network.api.handle(method, path, wanted)
         except ApiError as error:
             network.missed += error.code == 404
             raise

@@ -88,7 +88,7 @@ class Process:
             task.cancel()
         self._hooks.died(self)
 
-    def requested(self, method: str, path: str, body: bytes | None) -> None:
+    def requested(self, method: str, path: str, body: dict[str, Any]) -> None:
         """Note a write that reaches the API server."""
         self._hooks.requested(self, method, path, body)
 
@@ -137,7 +137,7 @@ class Hooks:
     def died(self, process: Process) -> None:
         """It was killed."""
 
-    def requested(self, process: Process, method: str, path: str, body: bytes | None) -> None:
+    def requested(self, process: Process, method: str, path: str, body: dict[str, Any]) -> None:
         """A write of it reaches the API server."""
 
     def told(self, job: TrainJob, note: Note) -> None:

@@ -310,11 +310,11 @@ class World(Hooks):
         if not self.processes:
             self.start_operator()
 
-    def requested(self, process: Process, method: str, path: str, body: bytes | None) -> None:
+    def requested(self, process: Process, method: str, path: str, body: Body) -> None:
         """Check what an operator asks for."""
         self.trace(f"   operator {process.number}: {method} {path}")
         try:
-            self.invariants.requested(method, *parse(path))
+            self.invariants.requested(method, *parse(path), body)
         except BrokenError as error:
             self.break_(str(error))
 
