@@ -61,8 +61,9 @@ def _many(given: argparse.Namespace) -> int:
         if summary.counts[kind]:
             print(f"{summary.counts[kind]:9}  {kind}")
     rate = summary.histories / max(summary.seconds, 1e-9)
-    print(f"{summary.histories} histories from seed {given.first} on, {summary.simulated_s / 86400:.1f} simulated days, "
-          f"in {summary.seconds:.0f} s ({rate:.0f} a second)")  # fmt: skip
+    days = summary.simulated_s / 86400
+    print(f"{summary.histories} histories from seed {given.first} on ({days:.1f} simulated days)")
+    print(f"in {summary.seconds:.0f} s, {rate:.0f} a second")
     if not summary.broken:
         print("all invariants held")
         return 0

@@ -14,7 +14,7 @@ from paceline.policy import restart as shared
 from paceline_operator.cluster.executor import Executor
 from paceline_operator.cluster.memory import Jobs, Remembered
 from paceline_operator.cluster.reconciler import Reconciler
-from paceline_operator.planning import plan as plans
+from paceline_operator.planning import Plan
 from paceline_operator.policies import cleanup, failure, observed, suspend
 from paceline_operator.policies.observed import Observed, PodSeen
 
@@ -135,7 +135,7 @@ def pods_before_the_record(patch: Patch) -> None:
     """Pods are made before the status that decides on them is written."""
     write = Reconciler._write
 
-    async def late(self: Reconciler, key: str, known: Remembered, decided: plans.Plan) -> bool:
+    async def late(self: Reconciler, key: str, known: Remembered, decided: Plan) -> bool:
         await self._carry_out(known, replace(decided, status=None, delete_job=False))
         return await write(self, key, known, decided)
 

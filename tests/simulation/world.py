@@ -15,11 +15,11 @@ from tests.simulation import faults
 from tests.simulation.api import Api, Body, Event, owner, parse
 from tests.simulation.history import NAMESPACE, Fault, History, JobPlan
 from tests.simulation.invariants import BrokenError, Invariants
-from tests.simulation.kubelets import Kubelets
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.machines import Node
 from tests.simulation.network import Network
 from tests.simulation.operators import Hooks, Process
+from tests.simulation.outages import Machines
 from tests.simulation.truth import JobTruth, Truth
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class World(Hooks):
             Node(f"node-{n}", history.slots, self.chance.uniform(-history.skew, history.skew))
             for n in range(1, history.nodes + 1)
         ]
-        self.kubelets = Kubelets(loop, self.api, self.chance, self.truth, nodes, gang=history.gang)
+        self.kubelets = Machines(loop, self.api, self.chance, self.truth, nodes, gang=history.gang)
         self.invariants = Invariants(self)
         self.api.changed += [self._traced] * bool(trace) + [
             self._woken,
@@ -121,8 +121,8 @@ class World(Hooks):
 
     # --- the course of things -----------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Play it."""
+    def begin(self) -> None:
+        """Set the jobs and the faults up, and start an operator."""
         for plan in self.history.jobs:
             self.loop.call_later(plan.at, self.submit, plan)
             self.last_fault = max(self.last_fault, plan.at)
@@ -132,6 +132,10 @@ class World(Hooks):
         if self.history.standby:
             self._standby = self._process(standby=True)
         self.start_operator()
+
+    async def run(self) -> None:
+        """Play it to its end."""
+        self.begin()
         course = self.loop.create_task(self._course())
         await asyncio.wait({course, self._over}, return_when=asyncio.FIRST_COMPLETED)
         course.cancel()
