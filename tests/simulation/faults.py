@@ -220,7 +220,6 @@ def broken(world: World, fault: Fault) -> None:
 
 def expired(world: World, fault: Fault) -> None:
     """The watch of kind `on` has expired: 410, and all is listed anew."""
-    world.blind_until = world.time()
     world.network.disturb(fault.on, "expired")
 
 

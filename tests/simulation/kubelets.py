@@ -89,6 +89,9 @@ class Kubelets:
         if plan is not None:
             group = self.groups.setdefault((job_uid, worker.attempt), Group(plan, worker.attempt))
             group.members[worker.index] = worker
+            if plan.pods == 1:
+                # Made again within its attempt: nobody knew that it had been there.
+                group.began, group.told = None, False
         self.scheduler.add(worker)
 
     def _removed(self, worker: Worker) -> None:
@@ -175,14 +178,26 @@ class Kubelets:
     # --- ends -------------------------------------------------------------------------------------------
 
     def _succeed(self, worker: Worker) -> None:
-        if not worker.live:
+        group = self._group(worker)
+        if not worker.live or group is None:
             return
+        if worker.index == 0 and any(member.live for member in group.members.values() if member is not worker):
+            self._later(worker, 0.2, self._succeed)
+            return
+        missing = len(self._well(group)) < group.plan.pods - 1
+        if worker.index == 0 and missing:
+            return  # It waits for one that is gone, until it gives that one up.
         worker.still()
         worker.state = "ended"
         job = self._truth.jobs.get(worker.job_uid)
         if job is not None:
             job.ended_well.add((worker.attempt, worker.index))
         self._exit(worker, 0, {"outcome": "succeeded", "exitCode": 0})
+
+    def _well(self, group: Group) -> set[int]:
+        """Return the indices of the other workers than the lead that ended well."""
+        job = self._truth.jobs.get(group.members[0].job_uid)
+        return {index for attempt, index in job.ended_well if attempt == group.attempt and index} if job else set()
 
     def _fail(self, worker: Worker, end: End) -> None:
         group = self._group(worker)

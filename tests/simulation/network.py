@@ -170,6 +170,8 @@ class SimulatedClient(Client):
             return network.agents(path.split("/")[6].partition(":")[0])
         if method == "GET":
             kind, name = parse(path)
+            if kind == "pods" and not name:
+                process.listed()
             if not name and process.stale_s:
                 return _encode(network.api.listed(kind, network.loop.time() - process.stale_s))
             return _encode(network.api.handle(method, path, None))

@@ -92,6 +92,10 @@ class Process:
         """Note a write that reaches the API server."""
         self._hooks.requested(self, method, path, body)
 
+    def listed(self) -> None:
+        """It lists the pods."""
+        self._hooks.listed()
+
     def wrote(self) -> None:
         """A write was carried out."""
         if self.writes_left > 0:
@@ -139,6 +143,9 @@ class Hooks:
 
     def requested(self, process: Process, method: str, path: str, body: dict[str, Any]) -> None:
         """A write of it reaches the API server."""
+
+    def listed(self) -> None:
+        """It lists the pods."""
 
     def told(self, job: TrainJob, note: Note) -> None:
         """It hands over an event."""

@@ -112,7 +112,7 @@ class World(Hooks):
         self.unserviced: dict[str, float] = {}
         """When somebody deleted the Service of a job."""
         self.blind_until = 0.0
-        """What went before this was never told to the operator that leads: it began, or listed anew, then."""
+        """What came and went before this may never have been told: an operator listed the pods then."""
         self.last_fault = 0.0
         self.broken = ""
         self.notes: list[tuple[str, str]] = []
@@ -208,7 +208,6 @@ class World(Hooks):
 
     def start_operator(self) -> None:
         """An operator begins to lead: the one that stands by, or a new one, stale lists and all."""
-        self.blind_until = self.time()
         if self._standby is None:
             self.processes.append(self._process())
             return
@@ -321,6 +320,10 @@ class World(Hooks):
             self.invariants.requested(method, *parse(path), body)
         except BrokenError as error:
             self.break_(str(error))
+
+    def listed(self) -> None:
+        """An operator lists the pods: of those that came and went since its watch ended it learns nothing."""
+        self.blind_until = self.time()
 
     def told(self, job: TrainJob, note: Note) -> None:
         """Keep what is told."""
