@@ -57,6 +57,11 @@ unit: $(SYNCED) ## Unit, contract and simulation tests; planning/, policies/, re
 test-fast: lint types ## Everyday checks, under two minutes
 	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 -q -m "not slow"
 
+.PHONY: simulate
+simulate: $(SYNCED) ## 20,000 simulated histories (HISTORIES=N FROM=SEED SIMULATE_SECONDS=S); REPLAY=<seed or printed history> tells one
+	@$(PY) -m tests.simulation $(if $(REPLAY),'$(REPLAY)',--histories $(or $(HISTORIES),20000) --from $(or $(FROM),1) \
+	  $(if $(SIMULATE_SECONDS),--seconds $(SIMULATE_SECONDS)))
+
 .PHONY: integration
 integration: $(SYNCED) ## A real API server and real storage servers, no nodes
 	@$(PYTEST) tests/integration

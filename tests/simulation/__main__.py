@@ -44,10 +44,13 @@ def _one(text: str, *, shrunk: bool) -> int:
 
 
 def _many(given: argparse.Namespace) -> int:
-    told_at = time.monotonic()
+    told_at, known = time.monotonic(), 0
 
     def told(summary: Summary) -> None:
-        nonlocal told_at
+        nonlocal told_at, known
+        for seed, why in summary.broken[known:]:
+            print(f"BROKEN seed {seed}: {why}", flush=True)
+        known = len(summary.broken)
         if time.monotonic() - told_at >= TELL_S:
             told_at = time.monotonic()
             rate = summary.histories / summary.seconds
@@ -61,13 +64,13 @@ def _many(given: argparse.Namespace) -> int:
         if summary.counts[kind]:
             print(f"{summary.counts[kind]:9}  {kind}")
     rate = summary.histories / max(summary.seconds, 1e-9)
-    print(f"{summary.histories} histories from seed {given.first} on, {summary.simulated_s / 86400:.1f} simulated days, "
-          f"in {summary.seconds:.0f} s ({rate:.0f} a second)")  # fmt: skip
+    days = summary.simulated_s / 86400
+    print(f"{summary.histories} histories from seed {given.first} on ({days:.1f} simulated days)")
+    print(f"in {summary.seconds:.0f} s, {rate:.0f} a second")
     if not summary.broken:
         print("all invariants held")
         return 0
-    for seed, why in summary.broken:
-        print(f"BROKEN seed {seed}: {why}")
+    print(f"{len(summary.broken)} broke an invariant")
     if not given.keep_going:
         small, why = smallest(generate(summary.broken[0][0]))
         print(f"\nas small as it gets: {why}\n  python -m tests.simulation '{small}'")

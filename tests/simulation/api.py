@@ -36,7 +36,7 @@ KINDS = {
     "podgroups": Kind(keeps=("spec",)),
     "events": Kind(kept=False),
 }
-_PATH = re.compile(r"^/(?:api|apis/[^/]+)/v\w+/namespaces/(?P<ns>[^/]+)/(?P<kind>[a-z]+)(?:/(?P<name>[^/]+))?(?P<sub>/status)?$")  # fmt: skip
+_PATH = re.compile(r"^/(?:api|apis/[^/]+)/v\w+/namespaces/[^/]+/(?P<kind>[a-z]+)(?:/(?P<name>[^/]+))?(?:/status)?$")
 _encode = msgspec.json.encode
 
 
@@ -190,9 +190,9 @@ class Api:
 def parse(path: str) -> tuple[str, str]:
     """Return kind and name of a path; the name is empty for a collection."""
     match = _PATH.match(path)
-    assert match is not None and match["kind"] in KINDS, (
-        f"the operator asks for {path}, which this cluster does not have"
-    )
+    known = match is not None and match["kind"] in KINDS
+    assert known, f"the operator asks for {path}, which this cluster does not have"
+    assert match is not None
     return match["kind"], match["name"] or ""
 
 

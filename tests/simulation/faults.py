@@ -1,4 +1,4 @@
-"""What can happen at a time: one function for each kind of fault, and for how long the operator may be slow after it."""
+"""What can happen at a time: one function for each kind of fault, and how long the operator may be slow after it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from paceline.api import reasons
 from tests.simulation.history import Fault
-from tests.simulation.kubelets import NOT_READY_S
 from tests.simulation.machines import Node, Worker
+from tests.simulation.outages import NOT_READY_S
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -220,7 +220,6 @@ def broken(world: World, fault: Fault) -> None:
 
 def expired(world: World, fault: Fault) -> None:
     """The watch of kind `on` has expired: 410, and all is listed anew."""
-    world.blind_until = world.time()
     world.network.disturb(fault.on, "expired")
 
 
@@ -250,7 +249,8 @@ KINDS: dict[str, Kind] = {
     "deadline": Kind(deadline), "touch": Kind(touch), "unpod": Kind(unpod), "force": Kind(force),
     "unservice": Kind(unservice), "evict": Kind(evict), "preempt": Kind(preempt), "drain": Kind(drain),
     "down": Kind(down), "cut": Kind(cut), "image": Kind(image), "arm": Kind(arm, RETRIES_S),
-    "quota": Kind(quota, 15.0), "slow": Kind(slow, 30.0), "outage": Kind(outage, RETRIES_S + 30.0), "lag": Kind(lag, 10.0),
+    "quota": Kind(quota, 15.0), "slow": Kind(slow, 30.0), "outage": Kind(outage, RETRIES_S + 30.0),
+    "lag": Kind(lag, 10.0),
     "broken": Kind(broken, 10.0), "expired": Kind(expired, 10.0), "again": Kind(again, 5.0),
     "crash": Kind(crash, 10.0), "takeover": Kind(takeover, 10.0),
 }  # fmt: skip

@@ -11,7 +11,9 @@ ENDS = ("fail", "fail", "fail", "oom", "kill", "stall", "store", "config")
 WRITE_KINDS = ("crash", "crash", "lost", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
 USERS = ("suspend", "suspend", "delete", "edit", "deadline", "touch", "unpod", "unpod", "force", "unservice")
 MACHINES = ("evict", "evict", "preempt", "drain", "down", "down", "cut", "cut", "image")
-SERVERS = ("arm", "arm", "quota", "slow", "outage", "lag", "lag", "broken", "expired", "again", "crash", "crash", "takeover")  # fmt: skip
+SERVERS = (
+    "arm", "arm", "quota", "slow", "outage", "lag", "lag", "broken", "expired", "again", "crash", "crash", "takeover",
+)  # fmt: skip
 WATCHED = ("pods", "pods", "trainjobs")
 BUSY_S = 30.0
 """Within which faults begin."""
@@ -42,7 +44,8 @@ def generate(seed: int) -> History:
         numbers = sorted(chance.sample(range(1, 50), chance.randint(1, 3)))
         writes = tuple(WriteFault(number, chance.choice(WRITE_KINDS)) for number in numbers)
     return History(
-        seed=seed, nodes=nodes, slots=per_node, gang=gang, standby=chance.random() < 0.3, lag=chance.choice((0.02, 0.1, 0.5)),
+        seed=seed, nodes=nodes, slots=per_node, gang=gang, standby=chance.random() < 0.3,
+        lag=chance.choice((0.02, 0.1, 0.5)),
         skew=chance.choice((0.0, 0.0, 3.0)), jobs=jobs, faults=faults, writes=writes,
     )  # fmt: skip
 
@@ -53,19 +56,22 @@ def _job(chance: random.Random, name: str) -> JobPlan:
     deadline = chance.choice((0, 0, 0, 0, 8, 25))
     if chance.random() < 0.05:
         deadline, ends = 20, (*ends, End("hang"))
+    # What hangs and is not cleaned up holds its slots for ever, as asked.
+    hangs = any(end.kind == "hang" for end in ends)
     return JobPlan(
         name,
         pods=pods,
         per_pod=chance.choice((1, 1, 1, 2)),
         at=round(chance.choice((0.0, chance.uniform(0.0, 10.0))), 1),
-        runs=chance.choice((2.0, 5.0, 15.0)),
+        runs=chance.choice((2.0, 8.0, 20.0, 40.0)),
+        spread=chance.choice((0.2, 0.2, 6.0)),
         restarts=chance.choice((0, 1, 2, 3, 3, -1)),
         preemptions=chance.choice((-1, -1, -1, 0, 1)),
         initial=chance.choice((0, 1, 1, 4)),
         max=8,
         deadline=deadline,
         ttl=chance.choice((-1, -1, -1, 0, 5)),
-        clean=chance.choice(("Running", "Running", "All", "None")),
+        clean=chance.choice(("Running", "Running", "All", "Running" if hangs else "None")),
         rule=chance.choice(("",) * 9 + ("Fail:3", "RestartUncounted:OOMKilled", "Restart:PodEvicted")),
         reports=chance.random() < 0.25,
         invalid=chance.random() < 0.02,

@@ -42,6 +42,8 @@ class JobPlan:
     """When it is created, in seconds."""
     runs: float = 5.0
     """Seconds of an attempt that ends well."""
+    spread: float = 0.2
+    """The other workers end up to so many seconds before the lead."""
     restarts: int = 3
     preemptions: int = -1
     initial: int = 1
@@ -164,7 +166,7 @@ def _read(cls: Any, words: list[str]) -> dict[str, Any]:
         name, _, text = word.partition("=")
         if name not in defaults or not text:
             raise ValueError(f"{word!r}: expected name=value with a name out of {', '.join(defaults)}")
-        kind = type(defaults[name])
+        kind: Any = type(defaults[name])
         if kind is tuple:
             given[name] = tuple(End.parse(part) for part in text.split("+"))
         else:

@@ -62,8 +62,7 @@ class Invariants:
         phase, was = new.get("phase"), old.get("phase")
         self._world.truth.counts[f"phase {phase}"] += phase != was
         if was in FINISHED:
-            same = (phase, new.get("completionTime"), new.get("attempt")) == (was, old.get("completionTime"), old.get("attempt"))  # fmt: skip
-            _hold(same, f"{name} was {was} and is {phase}: a finished job has changed")
+            _hold(_final(new) == _final(old), f"{name} was {was} and is {phase}: a finished job has changed")
         counts = new.get("workers") or {}
         desired = spec["workers"]["count"]
         for what in ("scheduled", "running", "succeeded", "failed"):
@@ -86,10 +85,13 @@ class Invariants:
         restarts = new.get("restarts", 0) - old.get("restarts", 0)
         preemptions = new.get("preemptions", 0) - old.get("preemptions", 0)
         _hold(restarts >= 0 and preemptions >= 0, f"{name} counts fewer restarts than before")
-        allowed = spec["failurePolicy"]["maxRestarts"]
-        _hold(not restarts or allowed < 0 or new["restarts"] <= allowed, f"{name} has {new.get('restarts')} restarts of {allowed}")  # fmt: skip
-        allowed = spec["failurePolicy"]["maxPreemptions"]
-        _hold(not preemptions or allowed < 0 or new["preemptions"] <= allowed, f"{name} has {new.get('preemptions')} preemptions of {allowed}")  # fmt: skip
+        for grown, field, limit in (
+            (restarts, "restarts", "maxRestarts"),
+            (preemptions, "preemptions", "maxPreemptions"),
+        ):
+            allowed = spec["failurePolicy"][limit]
+            within = not grown or allowed < 0 or new[field] <= allowed
+            _hold(within, f"{name} has {new.get(field)} {field} of {allowed}")
         known = {record["attempt"] for record in old.get("history") or []}
         recorded = [record for record in new.get("history") or [] if record["attempt"] not in known]
         _hold(
@@ -124,7 +126,8 @@ class Invariants:
     def _cause(self, name: str, truth: JobTruth, record: Body) -> None:
         """The failure that is told happened, and to this worker."""
         real = truth.incidents.get(record["attempt"], [])
-        _hold(bool(real), f"{name} tells {record['cause']} of rank {record.get('rank')} in attempt {record['attempt']}: nothing happened")  # fmt: skip
+        said = f"{name} tells {record['cause']} of rank {record.get('rank')} in attempt {record['attempt']}"
+        _hold(bool(real), f"{said}: nothing happened")
         index = (record.get("rank") or 0) // truth.plan.per_pod
         told = [(incident.cause, incident.index) for incident in real]
         if record["cause"] == reasons.POD_DELETED and self._missed(name, record["attempt"], index, real):
@@ -135,7 +138,7 @@ class Invariants:
         )
 
     def _missed(self, name: str, attempt: int, index: int, real: list[Incident]) -> bool:
-        """Whether the pod was gone, with its last words, before anybody looked: all that is known is that it is gone."""
+        """Whether the pod was gone before anybody looked: nobody can know its last words."""
         unseen = any(incident.index == index and incident.at <= self._world.blind_until for incident in real)
         return unseen and self._world.api.get("pods", f"{name}-{attempt}-{index}") is None
 
@@ -147,7 +150,8 @@ class Invariants:
         if reason == reasons.MAX_RESTARTS_REACHED:
             _hold(new.get("restarts", 0) >= policy["maxRestarts"] >= 0, f"{name} failed before its restarts were spent")
         elif reason == reasons.MAX_PREEMPTIONS_REACHED:
-            _hold(new.get("preemptions", 0) >= policy["maxPreemptions"] >= 0, f"{name} failed before its preemptions were spent")  # fmt: skip
+            spent = new.get("preemptions", 0) >= policy["maxPreemptions"] >= 0
+            _hold(spent, f"{name} failed before its preemptions were spent")
         elif reason == reasons.DEADLINE_EXCEEDED:
             limit = spec.get("activeDeadlineSeconds") or 0
             active = self._world.time() - _seconds(new["startTime"]) - new.get("suspendedSeconds", 0)
@@ -155,7 +159,8 @@ class Invariants:
         elif reason == reasons.INVALID_SPEC:
             _hold(truth.plan.invalid, f"{name} failed as invalid, and is not")
         else:
-            _hold(reason in (reasons.STORAGE_ERROR, reasons.INVALID_CONFIG) or truth.plan.rule.startswith("Fail:"), f"{name} failed by {reason}")  # fmt: skip
+            final = reason in (reasons.STORAGE_ERROR, reasons.INVALID_CONFIG) or truth.plan.rule.startswith("Fail:")
+            _hold(final, f"{name} failed by {reason}")
 
     def _created(self, pod: Body) -> None:
         """Pods are made for the attempt on record alone."""
@@ -164,7 +169,8 @@ class Invariants:
         if job is None or job["metadata"]["uid"] != owner(pod):
             truth = self._world.truth.jobs[owner(pod)]
             late = self._world.time() - (truth.deleted or 0.0)
-            _hold(late < PROMPT_S or self._excused(), f"{pod['metadata']['name']} was created {late:.1f} s after the deletion of its job")  # fmt: skip
+            said = f"{pod['metadata']['name']} was created {late:.1f} s after the deletion of its job"
+            _hold(late < PROMPT_S or self._excused(), said)
             return
         status = job.get("status") or {}
         attempt, on_record = int(labels["paceline.dev/attempt"]), status.get("attempt", 0)
@@ -181,8 +187,12 @@ class Invariants:
 
     # --- at each write of an operator -----------------------------------------------------------------------------
 
-    def requested(self, method: str, kind: str, name: str) -> None:
+    def requested(self, method: str, kind: str, name: str, body: Body) -> None:
         """Check what an operator is about to do."""
+        if method == "POST" and kind in ("pods", "podgroups"):
+            found = self._world.api.get(kind, body["metadata"]["name"])
+            again = found is not None and owner(found) == owner(body) and not self._excused()
+            _hold(not again, f"the operator creates {body['metadata']['name']}, which it has created already")
         if method != "DELETE":
             return
         found = self._world.api.get(kind, name)
@@ -244,14 +254,13 @@ class Invariants:
                 current.add((f"it is to be suspended and is {phase}", uid))
             return
         attempt = status.get("attempt", 0)
-        if truth.incidents.get(attempt) and phase in ("Scheduling", "Starting", "Running"):
-            # Of a pod that ended well the failure is none, and one that nobody can see yet is not answered.
-            if any(
-                (attempt, incident.index) not in truth.ended_well
-                and self._shown(f"{name}-{attempt}-{incident.index}", uid)
-                for incident in truth.incidents[attempt]
-            ):
-                current.add((f"attempt {attempt} has failed and nothing follows", uid))
+        # Of a pod that ended well the failure is none, and one that nobody can see yet is not answered.
+        failed = any(
+            (attempt, incident.index) not in truth.ended_well and self._shown(f"{name}-{attempt}-{incident.index}", uid)
+            for incident in truth.incidents.get(attempt, ())
+        )
+        if failed and phase in ("Scheduling", "Starting", "Running"):
+            current.add((f"attempt {attempt} has failed and nothing follows", uid))
         service = world.api.get("services", name)
         deleted = world.unserviced.get(name, -1.0)
         if (
@@ -298,6 +307,11 @@ class Invariants:
 def _hold(holds: bool, why: str) -> None:
     if not holds:
         raise BrokenError(why)
+
+
+def _final(status: Body) -> tuple[object, ...]:
+    """What of a finished job never changes."""
+    return status.get("phase"), status.get("completionTime"), status.get("attempt"), status.get("restarts")
 
 
 def _seconds(stamp: str) -> float:

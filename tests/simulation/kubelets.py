@@ -19,9 +19,6 @@ SILENCE_S = 20.0
 """After which agents give a silent one up."""
 LEAD_START_S = 1800.0
 """After which agents that never found their lead give up."""
-NOT_READY_S = 50.0
-"""After which Kubernetes taints a node that is silent."""
-TOLERATED_S = 10.0
 STEPS_PER_S = 10
 CAUSES = {"fail": reasons.WORKER_FAILED, "oom": reasons.OOM_KILLED, "kill": reasons.OOM_KILLED,
           "stall": reasons.STALLED, "store": reasons.STORAGE_ERROR, "config": reasons.INVALID_CONFIG}  # fmt: skip
@@ -92,6 +89,9 @@ class Kubelets:
         if plan is not None:
             group = self.groups.setdefault((job_uid, worker.attempt), Group(plan, worker.attempt))
             group.members[worker.index] = worker
+            if plan.pods == 1:
+                # Made again within its attempt: nobody knew that it had been there.
+                group.began, group.told = None, False
         self.scheduler.add(worker)
 
     def _removed(self, worker: Worker) -> None:
@@ -170,22 +170,34 @@ class Kubelets:
         for worker in members:
             if end.kind == "ok":
                 # The lead ends last: it waits for the others to have stored all.
-                last = 0.3 if worker.index == 0 else self._chance.uniform(0.0, 0.25)
-                self._later(worker, group.plan.runs + last, self._succeed)
+                sooner = group.plan.spread * worker.index / group.plan.pods
+                self._later(worker, max(0.1, group.plan.runs - sooner), self._succeed)
             elif end.kind != "hang" and end.after >= 0 and worker.index == end.index % group.plan.pods:
                 self._later(worker, end.after, lambda worker: self._fail(worker, end))
 
     # --- ends -------------------------------------------------------------------------------------------
 
     def _succeed(self, worker: Worker) -> None:
-        if not worker.live:
+        group = self._group(worker)
+        if not worker.live or group is None:
             return
+        if worker.index == 0 and any(member.live for member in group.members.values() if member is not worker):
+            self._later(worker, 0.2, self._succeed)
+            return
+        missing = len(self._well(group)) < group.plan.pods - 1
+        if worker.index == 0 and missing:
+            return  # It waits for one that is gone, until it gives that one up.
         worker.still()
         worker.state = "ended"
         job = self._truth.jobs.get(worker.job_uid)
         if job is not None:
             job.ended_well.add((worker.attempt, worker.index))
         self._exit(worker, 0, {"outcome": "succeeded", "exitCode": 0})
+
+    def _well(self, group: Group) -> set[int]:
+        """Return the indices of the other workers than the lead that ended well."""
+        job = self._truth.jobs.get(group.members[0].job_uid)
+        return {index for attempt, index in job.ended_well if attempt == group.attempt and index} if job else set()
 
     def _fail(self, worker: Worker, end: End) -> None:
         group = self._group(worker)
@@ -278,88 +290,6 @@ class Kubelets:
         self._api.change("pods", worker.name, status={**pod["status"], "conditions": conditions})
         if self._pod(worker) is not None:
             self._api.delete("pods", worker.name)
-
-    # --- machines ---------------------------------------------------------------------------------------
-
-    def lose(self, node: Node, *, power: bool) -> None:
-        """A machine dies (`power`), or nobody reaches it any more."""
-        if not node.reachable:
-            return
-        node.reachable = False
-        node.up = not power
-        for worker in list(node.workers.values()):
-            if power and worker.state in ("bound", "running"):
-                was_live = worker.live
-                worker.still()
-                worker.state = "dead"
-                if was_live and (group := self._group(worker)):
-                    self._silent(group, worker)
-            elif worker.live and (group := self._group(worker)) and group.began is not None:
-                self._loop.call_later(SILENCE_S, self._apart, group, node)
-
-    def _apart(self, group: Group, node: Node) -> None:
-        """The agents on both sides of a cut give each other up."""
-        if node.reachable or group.told:
-            return
-        inside = [worker for worker in group.members.values() if worker.live and worker.node is node]
-        outside = [worker for worker in group.members.values() if worker.live and worker.node is not node]
-        if not inside or not outside:
-            return
-        group.told = True
-        for side, others in ((inside, outside), (outside, inside)):
-            index = min(worker.index for worker in others)
-            reason = "LeadLost" if index == 0 else "AgentLost"
-            self._truth.incident(side[0].job_uid, group.attempt, index, reasons.POD_UNREACHABLE)
-            failure = {"rank": index * group.plan.per_pod, "exitCode": None, "reason": reason, "message": "no answer",
-                       "time": self._node_time(side[0])}  # fmt: skip
-            for worker in side:
-                self._give_up(worker, failure)
-
-    def taint(self, node: Node) -> None:
-        """Kubernetes gives the node up; its pods are deleted when they no longer tolerate it."""
-        if not node.reachable:
-            node.tainted = True
-            self._loop.call_later(TOLERATED_S, self._evict_from, node)
-
-    def _evict_from(self, node: Node) -> None:
-        if node.tainted:
-            for worker in list(node.workers.values()):
-                pod = self._pod(worker)
-                if pod is not None and "deletionTimestamp" not in pod["metadata"]:
-                    self.take(worker, "DeletionByTaintManager", reasons.NODE_LOST)
-
-    def collect(self, node: Node) -> None:
-        """The Node object is deleted: so are its pods, though nobody knows whether their processes live."""
-        for worker in list(node.workers.values()):
-            if (pod := self._pod(worker)) is not None:
-                if pod["status"]["phase"] not in ("Succeeded", "Failed"):
-                    self.take(worker, "DeletionByPodGC", reasons.NODE_LOST)
-                if self._pod(worker) is not None:
-                    self._api.remove("pods", worker.name)
-
-    def back(self, node: Node) -> None:
-        """The machine is there again: its kubelet tells and does what it could not."""
-        node.up = node.reachable = True
-        node.tainted = False
-        for worker in [worker for worker in self.workers.values() if worker.node is node]:
-            pod = self._pod(worker)
-            if pod is None:
-                self._end(worker)
-                self._release(worker)
-            elif "deletionTimestamp" in pod["metadata"]:
-                self._loop.call_later(0.2, self._stopped, worker)
-            elif worker.state == "dead":
-                self._truth.incident(worker.job_uid, worker.attempt, worker.index, reasons.WORKER_FAILED)
-                worker.state = "ended"
-                self._exit(worker, 255, None, reason="Unknown")
-            elif worker.unsent is not None:
-                status, worker.unsent = worker.unsent, None
-                self._tell(worker, status)
-                if worker.state == "ended":
-                    self._release(worker)
-            elif worker.state == "bound":
-                self._later(worker, 0.5, self._start)
-        self.scheduler.wake()
 
     # --- words ------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tests.simulation.generate import generate
 from tests.simulation.history import History
@@ -83,12 +84,12 @@ def play_many(
                 break
         return summary
     with ProcessPoolExecutor(processes) as pool:
-        under_way = [pool.submit(play_seeds, chunk) for _, chunk in zip(range(2 * processes), chunks, strict=False)]
+        under_way = [pool.submit(play_seeds, chunk) for chunk in islice(chunks, 2 * processes)]
         going_on = True
         while under_way:
             going_on = take(under_way.pop(0).result()) and going_on
-            if going_on and (chunk := next(chunks, None)) is not None:
-                under_way.append(pool.submit(play_seeds, chunk))
+            if going_on:
+                under_way += [pool.submit(play_seeds, chunk) for chunk in islice(chunks, 1)]
     return summary
 
 

@@ -170,14 +170,17 @@ class SimulatedClient(Client):
             return network.agents(path.split("/")[6].partition(":")[0])
         if method == "GET":
             kind, name = parse(path)
+            if kind == "pods" and not name:
+                process.listed()
             if not name and process.stale_s:
                 return _encode(network.api.listed(kind, network.loop.time() - process.stale_s))
             return _encode(network.api.handle(method, path, None))
         kind, seconds = network.fault(method, path)
         _refuse(kind, seconds)
-        process.requested(method, path, body)
+        wanted = _decode(body) if body else {}
+        process.requested(method, path, wanted)
         try:
-            answer = network.api.handle(method, path, _decode(body) if body else {})
+            answer = network.api.handle(method, path, wanted)
         except ApiError as error:
             network.missed += error.code == 404
             raise

@@ -88,9 +88,13 @@ class Process:
             task.cancel()
         self._hooks.died(self)
 
-    def requested(self, method: str, path: str, body: bytes | None) -> None:
+    def requested(self, method: str, path: str, body: dict[str, Any]) -> None:
         """Note a write that reaches the API server."""
         self._hooks.requested(self, method, path, body)
+
+    def listed(self) -> None:
+        """It lists the pods."""
+        self._hooks.listed()
 
     def wrote(self) -> None:
         """A write was carried out."""
@@ -137,8 +141,11 @@ class Hooks:
     def died(self, process: Process) -> None:
         """It was killed."""
 
-    def requested(self, process: Process, method: str, path: str, body: bytes | None) -> None:
+    def requested(self, process: Process, method: str, path: str, body: dict[str, Any]) -> None:
         """A write of it reaches the API server."""
+
+    def listed(self) -> None:
+        """It lists the pods."""
 
     def told(self, job: TrainJob, note: Note) -> None:
         """It hands over an event."""

@@ -43,6 +43,9 @@ SCENARIOS = {
     "node collected": Scenario("job a pods=2; at 3 down on=node-1 n=2 s=90", {"a": TAKEN}),
     "a pod is deleted": Scenario("job a pods=2; at 3 unpod on=a n=1", {"a": AGAIN}, small=True),
     "a pod is deleted by force": Scenario("job a pods=2; at 3 force on=a n=1", {"a": AGAIN}),
+    "a pod that ended well is deleted before the others end": Scenario(
+        "job a pods=3 runs=20 spread=20; at 13 unpod on=a n=2", {"a": DONE}
+    ),
     "suspend and resume": Scenario("job a pods=2; at 3 suspend on=a s=10", {"a": DONE}, small=True),
     "created suspended": Scenario("job a pods=2 suspended=yes; at 5 resume on=a", {"a": DONE}),
     "suspended before it starts": Scenario("job a pods=2; at 0.03 suspend on=a s=3", {"a": DONE}),
@@ -71,9 +74,13 @@ SCENARIOS = {
     "quota": Scenario("job a pods=2; at 0 quota s=12", {"a": DONE}),
     "quota in the middle of a restart": Scenario("job a pods=2 ends=fail/0/1/1; at 3 quota s=12", {"a": AGAIN}),
     "an image that cannot be pulled at first": Scenario("job a pods=2; at 0 image on=a s=20", {"a": DONE}),
-    "two jobs for one node": Scenario("world nodes=1 slots=2 gang=yes; job a pods=2; job b pods=2", {"a": DONE, "b": DONE}),
+    "two jobs for one node": Scenario(
+        "world nodes=1 slots=2 gang=yes; job a pods=2; job b pods=2", {"a": DONE, "b": DONE}
+    ),
     "two jobs, one of them failing": Scenario("job a pods=2 ends=fail/0/1/1; job b pods=1", {"a": AGAIN, "b": DONE}),
     "the Service is deleted": Scenario("job a pods=2 ends=fail/0/4/1; at 3 unservice on=a", {"a": AGAIN}),
-    "a standby takes over": Scenario("world standby=yes; job a pods=2 ends=fail/0/2/1; at 3.6 takeover n=2", {"a": AGAIN}),
+    "a standby takes over": Scenario(
+        "world standby=yes; job a pods=2 ends=fail/0/2/1; at 3.6 takeover n=2", {"a": AGAIN}
+    ),
     "the lead reports": Scenario("job a pods=2 reports=yes runs=15 ends=fail/1/8/1", {"a": AGAIN}),
 }  # fmt: skip

@@ -76,6 +76,7 @@ def _simpler(job: JobPlan) -> Iterator[JobPlan]:
         "initial",
         "max",
         "runs",
+        "spread",
     ):
         if getattr(job, field) != getattr(plain, field):
             yield replace(job, **{field: getattr(plain, field)})

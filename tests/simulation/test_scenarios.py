@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from tests.simulation.api import owner
 from tests.simulation.history import History, WriteFault
 from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.stage import stage
 from tests.simulation.world import Played, play
 
 KINDS = ("crash", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
@@ -76,3 +78,30 @@ def test_a_plain_success_costs_two_status_writes_and_two_events() -> None:
         ("POST /api/v1/namespaces/ml/events", 2),
     ]
     assert played.notes == [("a", "Running"), ("a", "Succeeded")]
+
+
+def test_a_job_made_anew_under_the_same_name_waits_for_the_old_ones_pods() -> None:
+    with stage("world nodes=1; job a pods=2; at 2 delete on=a s=0.05") as play:
+        world = play.after(2.3)
+        assert {owner(pod) for pod in world.api.of("pods")} == {"a-1"}
+        play.after(30)
+        assert ("a", "NameTaken") in world.notes
+        job = world.job("a")
+        assert job is not None
+        assert job["status"]["phase"] == "Succeeded"
+        assert {owner(pod) for pod in world.api.of("pods")} == {job["metadata"]["uid"]}, "never those of another job"
+
+
+def test_the_record_proves_what_a_deleted_pod_did_to_an_operator_that_was_not_there() -> None:
+    with stage("world nodes=1; job a pods=3 runs=60 spread=60; at 50 crash; at 55 unpod on=a n=2") as play:
+        world = play.after(57)
+        job = world.job("a")
+        assert job is not None
+        assert world.api.get("pods", "a-0-2") is None
+        assert job["status"].get("attempt", 0) == 0
+        world.api.delete("pods", "a-0-0")
+        world.truth.incident(job["metadata"]["uid"], 0, 0, "PodDeleted")
+        play.after(5)
+        job = world.job("a")
+        assert job is not None
+        assert job["status"]["attempt"] == 1, "that one had not succeeded"

@@ -15,11 +15,11 @@ from tests.simulation import faults
 from tests.simulation.api import Api, Body, Event, owner, parse
 from tests.simulation.history import NAMESPACE, Fault, History, JobPlan
 from tests.simulation.invariants import BrokenError, Invariants
-from tests.simulation.kubelets import Kubelets
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.machines import Node
 from tests.simulation.network import Network
 from tests.simulation.operators import Hooks, Process
+from tests.simulation.outages import Machines
 from tests.simulation.truth import JobTruth, Truth
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class World(Hooks):
             Node(f"node-{n}", history.slots, self.chance.uniform(-history.skew, history.skew))
             for n in range(1, history.nodes + 1)
         ]
-        self.kubelets = Kubelets(loop, self.api, self.chance, self.truth, nodes, gang=history.gang)
+        self.kubelets = Machines(loop, self.api, self.chance, self.truth, nodes, gang=history.gang)
         self.invariants = Invariants(self)
         self.api.changed += [self._traced] * bool(trace) + [
             self._woken,
@@ -112,7 +112,7 @@ class World(Hooks):
         self.unserviced: dict[str, float] = {}
         """When somebody deleted the Service of a job."""
         self.blind_until = 0.0
-        """What went before this was never told to the operator that leads: it began, or listed anew, then."""
+        """What came and went before this may never have been told: an operator listed the pods then."""
         self.last_fault = 0.0
         self.broken = ""
         self.notes: list[tuple[str, str]] = []
@@ -121,8 +121,8 @@ class World(Hooks):
 
     # --- the course of things -----------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Play it."""
+    def begin(self) -> None:
+        """Set the jobs and the faults up, and start an operator."""
         for plan in self.history.jobs:
             self.loop.call_later(plan.at, self.submit, plan)
             self.last_fault = max(self.last_fault, plan.at)
@@ -132,6 +132,10 @@ class World(Hooks):
         if self.history.standby:
             self._standby = self._process(standby=True)
         self.start_operator()
+
+    async def run(self) -> None:
+        """Play it to its end."""
+        self.begin()
         course = self.loop.create_task(self._course())
         await asyncio.wait({course, self._over}, return_when=asyncio.FIRST_COMPLETED)
         course.cancel()
@@ -204,7 +208,6 @@ class World(Hooks):
 
     def start_operator(self) -> None:
         """An operator begins to lead: the one that stands by, or a new one, stale lists and all."""
-        self.blind_until = self.time()
         if self._standby is None:
             self.processes.append(self._process())
             return
@@ -310,13 +313,17 @@ class World(Hooks):
         if not self.processes:
             self.start_operator()
 
-    def requested(self, process: Process, method: str, path: str, body: bytes | None) -> None:
+    def requested(self, process: Process, method: str, path: str, body: Body) -> None:
         """Check what an operator asks for."""
         self.trace(f"   operator {process.number}: {method} {path}")
         try:
-            self.invariants.requested(method, *parse(path))
+            self.invariants.requested(method, *parse(path), body)
         except BrokenError as error:
             self.break_(str(error))
+
+    def listed(self) -> None:
+        """An operator lists the pods: of those that came and went since its watch ended it learns nothing."""
+        self.blind_until = self.time()
 
     def told(self, job: TrainJob, note: Note) -> None:
         """Keep what is told."""
