@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -28,6 +29,7 @@ FORBIDDEN = 403
 SERVED_AGAIN_S = 600.0
 UNSERVED_AGAIN_S = 60.0
 PAGE = "500"
+STAYS = "one that never goes: kube-controller-manager needs the feature gate GenericWorkload too"
 
 
 class _Condition(msgspec.Struct):
@@ -127,7 +129,7 @@ class PodGroups:
                 return self._refused(job.namespace, name, error)
             answer = await self._api.request("GET", f"{path}/{name}")
             if (why := taken(answer, job, "PodGroup", name)) is not None:
-                return why
+                return replace(why, message=f"{why.message} ({STAYS})")
         self._learn(job.uid, wire.decode_pod(answer))
         return None
 
