@@ -16,7 +16,7 @@ import msgspec
 from paceline.api import TrainJob
 from paceline_operator import contract
 from paceline_operator.cluster import pods as wire
-from paceline_operator.cluster.client import ApiError, UnreachableError
+from paceline_operator.cluster.client import THROTTLED, ApiError, UnreachableError
 from paceline_operator.cluster.executor import NOT_FOUND, Api, delete_this, encode, refusal, taken
 from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.policies.observed import Refusal
@@ -100,7 +100,7 @@ class PodGroups:
             try:
                 page = wire.decode_list(await self._api.request("GET", _path(namespace), params=params))
             except ApiError as error:
-                if error.code not in (NOT_FOUND, FORBIDDEN):
+                if error.code == THROTTLED or error.code >= 500:
                     raise
                 return False
             for found in page.items:
