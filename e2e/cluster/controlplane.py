@@ -148,6 +148,8 @@ class ControlPlane:
             "--leader-elect=false",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
+            # Without it no PodGroup that was deleted ever goes, and its namespace neither: a finalizer stays.
+            *([f"--feature-gates={GANG_GATES}"] if self.gang else []),
         ]
 
     def scheduler(self) -> list[str]:

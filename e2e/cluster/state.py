@@ -9,7 +9,7 @@ from pathlib import Path
 from e2e.cluster import paths
 from e2e.cluster.slots import Addresses
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from paceline_operator.settings import Settings
 log = logging.getLogger(__name__)
 
 CRD_RETRY_S = 3.0
+POD_GROUP_TRIES = 5
 # Within the 30 s that Kubernetes gives by default.
 STOP_S = 20.0
 EVENTS_S = 3.0
@@ -206,11 +207,12 @@ class Operator:
 
     async def _pod_groups(self, groups: PodGroups) -> None:
         """Learn which PodGroups there are: by the leader, since before that another one made and deleted some."""
-        while True:
+        for _ in range(POD_GROUP_TRIES):
             try:
-                return await groups.look()
-            except (ApiError, UnreachableError) as error:  # noqa: PERF203
-                log.warning("cannot ask for PodGroups: %s; trying again", error)
+                await groups.look()
+                break
+            except (ApiError, UnreachableError) as error:
+                log.warning("cannot ask for PodGroups: %s; jobs go by Timeout until it is asked again", error)
                 await asyncio.sleep(CRD_RETRY_S)
 
     async def _wait_for_crd(self, client: Client) -> bool:

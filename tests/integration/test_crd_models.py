@@ -137,6 +137,7 @@ MUTABLE = {
         "maxRestarts": 9,
         "maxPreemptions": 2,
         "stallTimeoutSeconds": 60,
+        "startTimeoutSeconds": 60,
         "backoffSeconds": {"initial": 2, "max": 20},
     },
 }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
 from paceline.api import TrainJob
 from paceline_operator import contract
 from paceline_operator.cluster import pods as wire
-from paceline_operator.cluster.client import ApiError, UnreachableError
+from paceline_operator.cluster.client import THROTTLED, ApiError, UnreachableError
 from paceline_operator.cluster.executor import NOT_FOUND, Api, delete_this, encode, refusal, taken
 from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.policies.observed import Refusal
@@ -28,6 +29,7 @@ FORBIDDEN = 403
 SERVED_AGAIN_S = 600.0
 UNSERVED_AGAIN_S = 60.0
 PAGE = "500"
+STAYS = "one that never goes: kube-controller-manager needs the feature gate GenericWorkload too"
 
 
 class _Condition(msgspec.Struct):
@@ -98,7 +100,7 @@ class PodGroups:
             try:
                 page = wire.decode_list(await self._api.request("GET", _path(namespace), params=params))
             except ApiError as error:
-                if error.code not in (NOT_FOUND, FORBIDDEN):
+                if error.code == THROTTLED or error.code >= 500:
                     raise
                 return False
             for found in page.items:
@@ -127,7 +129,7 @@ class PodGroups:
                 return self._refused(job.namespace, name, error)
             answer = await self._api.request("GET", f"{path}/{name}")
             if (why := taken(answer, job, "PodGroup", name)) is not None:
-                return why
+                return replace(why, message=f"{why.message} ({STAYS})")
         self._learn(job.uid, wire.decode_pod(answer))
         return None
 

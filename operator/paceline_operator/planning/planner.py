@@ -204,8 +204,7 @@ def _broken(
     if isinstance(decision, restart.FailJob):
         recorded = statuses.with_(status, history=history)
         return _fail(job, recorded, seen, decision.reason, decision.message, now, config, broken)
-    if broken.cause == reasons.UNSCHEDULABLE:
-        decision = replace(decision, after=gang.pause(job, history))
+    decision = replace(decision, after=gang.pause(job, broken.cause, decision.after, history))
     wanted = statuses.restarting(job, status, broken, history, decision, now)
     where = f"from {status.checkpoint.path}" if status.checkpoint else "from the start"
     wait = f" after {decision.after.total_seconds():g} s" if decision.after else ""

@@ -22,6 +22,9 @@ DEFAULT_SCHEDULERS = ("", "default-scheduler")
 # job, and is reached from a tenth of the timeout, so that a short timeout is not followed by a long wait.
 FIRST_S = (2.0, 30.0)
 LONGEST_S = 600.0
+# After a preemption the place is taken. A scheduler holds none free for a PodGroup that preempts, and a victim that is
+# back at once takes it again, to be preempted again.
+YIELDS = timedelta(seconds=5)
 
 
 class Way(Enum):
@@ -95,16 +98,22 @@ def decide(job: TrainJob, current: Sequence[PodSeen], problem: Problem | None, n
     )
 
 
-def pause(job: TrainJob, history: Sequence[FailureRecord]) -> timedelta:
-    """Return how long the next attempt waits after a freed set: longer each time in a row.
+def pause(job: TrainJob, cause: str, after: timedelta, history: Sequence[FailureRecord]) -> timedelta:
+    """Return how long the next attempt leaves the nodes to others.
 
-    Drawn from uid and attempt: two jobs that block each other do not meet again at the same time, and a look that is
-    repeated after a crash draws the same.
+    After a freed set it waits longer each time in a row. That is drawn from uid and attempt: two jobs that block each
+    other do not meet again at the same time, and a look that is repeated after a crash draws the same.
 
     Args:
-        job: The job, at the attempt that was freed.
-        history: Attempts that ended early, the freed one last.
+        job: The job, at the attempt that ended.
+        cause: Why it ended.
+        after: What it waits for that in any case.
+        history: Attempts that ended early, this one last.
     """
+    if cause == reasons.PREEMPTED:
+        return max(after, YIELDS)
+    if cause != reasons.UNSCHEDULABLE:
+        return after
     shortest, longest = FIRST_S
     first_s = max(shortest, min(longest, job.spec.scheduling.timeout_seconds / 10))
     in_a_row = history[-1].times or 1

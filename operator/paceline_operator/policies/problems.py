@@ -36,8 +36,11 @@ def decide(current: Sequence[PodSeen], refusals: Sequence[Refusal], warnings: Ma
     for refusal in refusals:
         return _refused(refusal)
     unplaced = [pod for pod in current if not pod.node]
-    for pod in sorted(unplaced, key=_gang_waits):
-        if said := pod.unschedulable or warnings.get(pod.group, ""):
+    told = next((pod for pod in unplaced if pod.unschedulable and not _gang_waits(pod)), None)
+    if told is not None:
+        return _unschedulable(told, told.unschedulable, current)
+    for pod in unplaced:
+        if said := warnings.get(pod.group, ""):
             return _unschedulable(pod, said, current)
     for pod in current:
         if pod.node and not pod.running and pod.exit_code is None:

@@ -221,6 +221,7 @@ async def test_a_group_of_another_owner_is_never_adopted() -> None:
     assert server.names(PODS) == []
     scheduled = next(found for found in server.status()["conditions"] if found["type"] == "Scheduled")
     assert (scheduled["reason"], "PodGroup digits-0" in scheduled["message"]) == ("NameTaken", True)
+    assert "kube-controller-manager needs the feature gate GenericWorkload" in scheduled["message"]
 
 
 @pytest.mark.parametrize("error", [ApiError(404, "NotFound", "no such"), ApiError(403, "Forbidden", "not for you")])

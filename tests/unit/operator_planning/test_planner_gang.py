@@ -89,6 +89,8 @@ def test_the_word_of_a_pod_that_lacks_something_goes_before_that_of_one_that_wai
     assert told.inspect_group == ""
     grouped = [waits.with_(group="digits-0"), pod(1).with_(group="digits-0")]
     assert decide(two(), seen(*grouped, service=True, last_write=T0), 30).inspect_group == "digits-0"
+    early = decide(two(), seen(waits, pod(1), service=True, last_write=T0), 5)
+    assert early.unwritten, "that a pod waits for the others is no news"
 
 
 def test_a_set_in_part_is_freed_uncounted_and_comes_back_after_a_wait() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from paceline.api import FailureRecord, reasons
+from paceline.api import FailureRecord, TrainJob, reasons
 from paceline_operator.policies import gang
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.gang import Way
@@ -101,28 +101,40 @@ def test_pods_that_could_not_even_be_made_count_as_without_a_node() -> None:
     assert found.sentence.endswith("are freed, and the scheduler tells no reason")
 
 
+def pause(job: TrainJob, times: int | None = None) -> timedelta:
+    return gang.pause(job, "Unschedulable", timedelta(0), [freed(times=times)])
+
+
+@pytest.mark.parametrize(
+    ("cause", "after_s", "expected_s"),
+    [("WorkerFailed", 0, 0), ("NodeLost", 1, 1), ("Preempted", 0, 5), ("Preempted", 9, 9)],
+)
+def test_whoever_preempted_the_job_gets_its_place_first(cause: str, after_s: int, expected_s: int) -> None:
+    found = gang.pause(three().obj(), cause, timedelta(seconds=after_s), [freed(cause=cause)])
+    assert found == timedelta(seconds=expected_s)
+
+
 def test_the_pause_grows_in_a_row_within_bounds() -> None:
     job = three().obj()
     for times, middle in ((None, 30), (2, 60), (3, 120), (6, 600), (500, 600)):
-        seconds = gang.pause(job, [freed(times=times)]).total_seconds()
+        seconds = pause(job, times).total_seconds()
         assert 0.5 * middle <= seconds < 1.5 * middle
-    assert 1 <= gang.pause(three(timeoutSeconds=5).obj(), [freed()]).total_seconds() < 3
-    assert 2.5 <= gang.pause(three(timeoutSeconds=50).obj(), [freed()]).total_seconds() < 7.5
+    assert 1 <= pause(three(timeoutSeconds=5).obj()).total_seconds() < 3
+    assert 2.5 <= pause(three(timeoutSeconds=50).obj()).total_seconds() < 7.5
 
 
 def test_the_pause_is_the_same_in_a_second_look_and_differs_by_job_and_attempt() -> None:
     one, other = three().obj(), three().uid("another").obj()
     later = three().status(attempt=1).obj()
-    history = [freed()]
-    assert gang.pause(one, history) == gang.pause(three().obj(), history)
-    assert len({gang.pause(job, history) for job in (one, other, later)}) == 3
+    assert pause(one) == pause(three().obj())
+    assert len({pause(job) for job in (one, other, later)}) == 3
 
 
 def test_two_jobs_hardly_ever_come_back_together() -> None:
     close = 0
     for number in range(200):
         first, second = (three().uid(f"{name}-{number}").obj() for name in "ab")
-        apart = gang.pause(first, [freed()]) - gang.pause(second, [freed()])
+        apart = pause(first) - pause(second)
         close += abs(apart) < timedelta(seconds=1)
     assert close < 20
 

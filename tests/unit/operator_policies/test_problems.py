@@ -8,6 +8,7 @@ from paceline_operator.policies import problems
 from paceline_operator.policies.observed import Refusal
 from tests.support.pods import T0, PodBuilder, all_running, pod
 
+WAITS = "pod group is unschedulable, waiting for minCount pods from a gang to be scheduled"
 SECRET = 'Error: secret "wandb" not found'
 MOUNT = 'FailedMount: MountVolume.SetUp failed for volume "c" : secret "databricks" not found'
 
@@ -161,3 +162,27 @@ def test_pods_on_their_way_are_no_problem() -> None:
 def test_only_a_pod_that_hangs_without_a_word_is_inspected(builder: PodBuilder, after_s: int, inspected: bool) -> None:
     found = problems.to_inspect([builder.obj()], T0 + timedelta(seconds=after_s))
     assert found == (("digits-0-0",) if inspected else ())
+
+
+def test_a_group_speaks_for_pods_that_only_wait_for_each_other() -> None:
+    pods = [pod(index).unschedulable(WAITS).with_(group="digits-0").obj() for index in range(2)]
+    assert problems.decide(pods, (), {}) is None
+    found = problems.decide(pods, (), {"digits-0": "0/2 placements are available"})
+    assert found is not None
+    assert (found.reason, "digits-0-0 finds no node: 0/2 placements" in found.message) == ("Unschedulable", True)
+
+
+@pytest.mark.parametrize(
+    ("pods", "seconds", "group"),
+    [
+        pytest.param([pod(0), pod(1)], 10, "digits-0", id="silent pods"),
+        pytest.param([pod(0).unschedulable(WAITS), pod(1)], 10, "digits-0", id="they wait for each other"),
+        pytest.param([pod(0), pod(1)], 9, "", id="patience"),
+        pytest.param([pod(0), pod(1).unschedulable("0/2 nodes")], 10, "", id="a pod tells"),
+        pytest.param([pod(0), pod(1).on("n1")], 10, "", id="one has a node"),
+        pytest.param([], 10, "", id="no pods"),
+    ],
+)
+def test_a_group_is_read_only_where_its_pods_say_nothing(pods: list[PodBuilder], seconds: int, group: str) -> None:
+    grouped = [builder.with_(group="digits-0").obj() for builder in pods]
+    assert problems.group_to_inspect(grouped, T0 + timedelta(seconds=seconds)) == group
