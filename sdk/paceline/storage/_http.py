@@ -25,7 +25,6 @@ CONNECT_TIMEOUT_S = 10.0
 # Of silence, not of the whole request.
 READ_TIMEOUT_S = 60.0
 CHUNK = 256 * 1024
-_READ_BYTES = 1024 * 1024  # of an answer at once: measurably less CPU than CHUNK
 _IDLE_CONNECTIONS = 64
 
 Sink = Callable[[bytes], None]
@@ -174,18 +173,17 @@ class Connections:
             broken = e
         try:
             response = Response(connection.sock, method)
-            response.begin()
         except (OSError, http.client.HTTPException) as e:
             raise broken or e from None
         try:
             if sink is None or not 200 <= response.status < 300:
                 answer = Answer(response.status, response.headers, response.read())
             else:
-                _pour(response, sink)
+                response.pour(sink)
                 answer = Answer(response.status, response.headers)
         except ConnectionError as e:
             raise _BrokenBodyError(_words(e)) from e
-        if broken is not None or response.will_close:
+        if broken is not None or response.last:
             connection.close()
         return answer
 
@@ -245,10 +243,11 @@ def _distrusted(address: Address, error: ssl.SSLCertVerificationError) -> Storag
 
 
 def _encoded(head: list[str]) -> bytes:
-    if any("\r" in line or "\n" in line for line in head):
+    text = "\r\n".join(head)
+    if not text.count("\r") == text.count("\n") == len(head) - 1:
         # A token from the environment with the line's end still on it.
         raise StorageError("a header of the request holds a line break: look at the credentials in the environment")
-    return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
+    return f"{text}\r\n\r\n".encode("latin-1")
 
 
 def _send(connection: http.client.HTTPConnection, body: Slice) -> None:
@@ -262,20 +261,6 @@ def _send(connection: http.client.HTTPConnection, body: Slice) -> None:
         sent = connection.sock.sendfile(body.file, body.offset, body.length) if body.length else 0
     if sent != body.length:
         raise StorageError(f"{body.file.name} became shorter while it was being stored")
-
-
-def _pour(response: http.client.HTTPResponse, sink: Sink) -> None:
-    left = response.length
-    while left is None or left > 0:
-        data = response.read(_READ_BYTES if left is None else min(_READ_BYTES, left))
-        if not data:
-            break
-        sink(data)
-        if left is not None:
-            left -= len(data)
-    if left:
-        raise _BrokenBodyError(f"the answer ended {left} bytes early")
-    response.read()  # marks it as finished, so that the connection can be used again
 
 
 def _proxy_login(proxy: str) -> str:

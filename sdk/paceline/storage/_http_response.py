@@ -1,27 +1,39 @@
 """Answers of HTTP/1.1 with less CPU than the standard library takes for each.
 
-Its response reads the head with the parser of e-mails, which takes a third of the CPU of a small download, and from a
-buffer of 8 KiB. Here a head is lines, and an answer of some ten kB comes with one call of the kernel. Bodies (lengths,
-chunks) stay with the standard library.
+Its response reads the head with the parser of e-mails, line by line from a file around the socket. Here one call of the
+kernel brings the head and, where it is small, the body with it.
 """
 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
+import ssl
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, BinaryIO, overload
+from typing import overload
 
 _BUFFER = 64 * 1024
-_LINE = 64 * 1024
-_LINES = 200
+_PIECE = 1024 * 1024  # of a body at once
+_RECORD = 16 * 1024  # the most that TLS gives at once: room for more is only made and thrown away
+_HEAD = 64 * 1024
+_HEADERS = 200
+_LINE = 1024  # that tells the size of a chunk, or a trailer
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 
 
 class Headers:
     """By name in any case. What came several times is joined by commas."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: list[str]) -> None:
         self._values: dict[str, str] = {}
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if colon:
+                name, value = name.lower(), value.strip()
+                before = self._values.get(name)
+                self._values[name] = value if before is None else f"{before}, {value}"
 
     @overload
     def get(self, name: str) -> str | None: ...
@@ -31,71 +43,107 @@ class Headers:
         """The value, or `default`."""
         return self._values.get(name.lower(), default)
 
-    def add(self, name: str, value: str) -> None:
-        """One line of a head."""
-        name, value = name.lower(), value.strip()
-        before = self._values.get(name)
-        self._values[name] = value if before is None else f"{before}, {value}"
 
+class Response:
+    """One answer; making it reads its head.
 
-class Response(http.client.HTTPResponse):
-    """Call `begin` before anything else, as with its base."""
+    Attributes:
+        last: No other answer can come on its connection.
 
-    headers: Headers  # type: ignore[assignment]
+    Raises:
+        http.client.HTTPException: It is none.
+        OSError: The connection failed.
+    """
 
     def __init__(self, sock: socket.socket, method: str) -> None:
-        super().__init__(_Wide(sock), method=method)  # type: ignore[arg-type]
+        self._sock = sock
+        self._most = _RECORD if isinstance(sock, ssl.SSLSocket) else _PIECE
+        self._have = b""  # what came and was not given yet
+        self.status = int(HTTPStatus.CONTINUE)
+        while self.status == HTTPStatus.CONTINUE:
+            first, *lines = self._head()
+            version, self.status = _status(first)
+        self.headers = Headers(lines)
+        connection = self.headers.get("connection", "").lower()
+        self.last = "close" in connection or (version == "HTTP/1.0" and "keep-alive" not in connection)
+        self._chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        self._left: int | None = None  # until the connection ends
+        if method == "HEAD" or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED) or self.status < 200:
+            self._left, self._chunked = 0, False
+        elif not self._chunked:
+            told = self.headers.get("content-length", "")
+            self._left = int(told) if told.isdecimal() else None
+            self.last = self.last or self._left is None
 
-    def begin(self) -> None:
-        """Read the head.
+    def read(self) -> bytes:
+        """The whole body.
 
         Raises:
-            http.client.HTTPException: It is none.
+            http.client.HTTPException: It ended early.
             OSError: The connection failed.
         """
-        status = HTTPStatus.CONTINUE.value
-        while status == HTTPStatus.CONTINUE:
-            version, status, reason = self._read_status()  # type: ignore[attr-defined]
-            headers = _read_headers(self.fp)
-        self.code = self.status = status
-        self.reason = reason.strip()
-        self.version = 10 if version == "HTTP/1.0" else 11
-        self.headers = self.msg = headers  # type: ignore[assignment]
-        self.chunked = headers.get("transfer-encoding", "").lower() == "chunked"
-        self.chunk_left = None
-        self.will_close = self._check_close()  # type: ignore[attr-defined]
-        self.length = self._length()
-        if not self.will_close and not self.chunked and self.length is None:
-            self.will_close = True
+        pieces: list[bytes] = []
+        self.pour(pieces.append)
+        return b"".join(pieces)
 
-    def _length(self) -> int | None:
-        if self.status in (204, 304) or self.status < 200 or self._method == "HEAD":  # type: ignore[attr-defined]
-            return 0
-        told = self.headers.get("content-length", "")
-        return int(told) if told.isdecimal() and not self.chunked else None
+    def pour(self, sink: Callable[[bytes], None]) -> None:
+        """Give the body to `sink` in pieces; raises as `read`, and what `sink` raises."""
+        if self._chunked:
+            while size := self._chunk():
+                self._give(size, sink)
+                self._line()
+            while self._line().strip():  # trailers
+                pass
+        else:
+            self._give(self._left, sink)
+
+    def _give(self, left: int | None, sink: Callable[[bytes], None]) -> None:
+        while left is None or left > 0:
+            most = self._most if left is None else min(self._most, left)
+            if self._have:
+                piece, self._have = self._have[:most], self._have[most:]
+            else:
+                piece = self._sock.recv(most)
+            if not piece:
+                break
+            sink(piece)
+            if left is not None:
+                left -= len(piece)
+        if left:
+            raise http.client.HTTPException(f"the answer ended {left} bytes early")
+
+    def _chunk(self) -> int:
+        line = self._line()
+        try:
+            return int(line.partition(b";")[0], 16)
+        except ValueError:
+            raise http.client.HTTPException("the answer ended early, or in what is no chunk") from None
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._have and len(self._have) < _LINE and (data := self._sock.recv(_BUFFER)):
+            self._have += data
+        line, _, self._have = self._have.partition(b"\n")
+        return line
+
+    def _head(self) -> list[str]:
+        while (end := _EMPTY_LINE.search(self._have, 0, _HEAD)) is None:
+            if len(self._have) >= _HEAD:
+                raise http.client.HTTPException(f"got a head of more than {_HEAD} bytes")
+            data = self._sock.recv(_BUFFER)
+            if not data and not self._have:
+                raise http.client.RemoteDisconnected("the connection was closed without an answer")
+            if not data:
+                raise http.client.HTTPException("the connection was closed in the head of the answer")
+            self._have += data
+        lines = self._have[: end.start()].decode("latin-1").split("\n")
+        self._have = self._have[end.end() :]
+        if len(lines) > _HEADERS:
+            raise http.client.HTTPException(f"got more than {_HEADERS} headers")
+        return lines
 
 
-class _Wide:
-    """A socket whose files have a buffer into which a small answer goes as a whole."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def makefile(self, mode: str) -> Any:
-        return self._sock.makefile("rb", _BUFFER)
-
-
-def _read_headers(file: BinaryIO) -> Headers:
-    headers = Headers()
-    for _ in range(_LINES):
-        line = file.readline(_LINE + 1)
-        if len(line) > _LINE:
-            raise http.client.LineTooLong("header line")
-        if line in (b"\r\n", b"\n"):
-            return headers
-        if not line:
-            raise http.client.IncompleteRead(b"")
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            headers.add(name, value)
-    raise http.client.HTTPException(f"got more than {_LINES} headers")
+def _status(line: str) -> tuple[str, int]:
+    version, status, *_ = [*line.split(None, 2), "", ""]
+    if not version.startswith("HTTP/") or not status.isdecimal() or not 100 <= int(status) <= 999:
+        raise http.client.BadStatusLine(line[:100])
+    return version, int(status)

@@ -15,6 +15,7 @@ from paceline.storage._http import Address, Connections, NoAnswerError, Slice
 from tests.support.timeouts import LOCAL_S
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 Script = Callable[[socket.socket, bytes], bool]  # (connection, request's head) -> whether to read another request
 
 
@@ -111,7 +112,7 @@ def test_nobody_listens(server: Server) -> None:
     "said",
     [
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", id="of a known length"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", id="in chunks"),
+        pytest.param(CHUNKED + b"9\r\nhalf", id="in chunks"),
     ],
 )
 def test_an_answer_that_breaks_off_is_a_failure_though_some_came(server: Server, said: bytes) -> None:
@@ -140,7 +141,8 @@ def test_an_answer_that_is_reset_in_its_middle_is_not_asked_for_again_behind_the
 
     def sink(data: bytes) -> None:
         got.append(data)
-        taken.set()
+        if sum(map(len, got)) == len(some):
+            taken.set()
 
     with pytest.raises(NoAnswerError, match="reset"):
         connections.request("GET", "/x", {"host": "h"}, sink=sink)
@@ -248,15 +250,34 @@ def test_the_host_header(address: Address, header: str) -> None:
     [
         pytest.param(b"HTTP/1.1 200 OK\r\nCONTENT-Length:2\r\n\r\nok", b"ok", id="any case, no space"),
         pytest.param(b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" + OK, b"ok", id="continue first"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", id="chunks"),
+        pytest.param(CHUNKED + b"2\r\nok\r\n0\r\n\r\n", b"ok", id="chunks"),
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", b"", id="no content"),
         pytest.param(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", b"ok", id="no reason"),
+        pytest.param(CHUNKED + b"1;x=y\r\no\r\n1\r\nk\r\n0\r\nT: t\r\n\r\n", b"ok", id="two chunks and a trailer"),
         pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok", id="bare line ends"),
     ],
 )  # fmt: skip
 def test_an_answer_is_understood_and_the_connection_used_again(server: Server, said: bytes, body: bytes) -> None:
     connections = Connections(server.address)
     server.scripts = [answer(said), answer(OK)]
+    assert connections.request("GET", "/x", {"host": "h"}).body == body
+    assert connections.request("GET", "/x", {"host": "h"}).body == b"ok"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 600", b"Transfer-Encoding: chunked"])
+def test_an_answer_in_many_small_packets_is_one(server: Server, head: bytes) -> None:
+    body = bytes(range(200)) * 3
+    sent = body if b"Length" in head else b"12c\r\n%b\r\n12c\r\n%b\r\n0\r\n\r\n" % (body[:300], body[300:])
+
+    def slowly(connection: socket.socket, _: bytes) -> bool:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (head, sent):
+            connection.sendall(bytes([byte]))
+        return True
+
+    connections = Connections(server.address)
+    server.scripts = [slowly, answer(OK)]
     assert connections.request("GET", "/x", {"host": "h"}).body == body
     assert connections.request("GET", "/x", {"host": "h"}).body == b"ok"
     assert server.connections == 1
@@ -283,6 +304,9 @@ def test_a_connection_that_ends_with_its_answer_is_not_used_again(server: Server
     [
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another protocol"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", id="half a head"),
+        pytest.param(b"HTTP/1.1 ok\r\n\r\n", id="no status"),
+        pytest.param(CHUNKED + b"zz\r\n", id="no chunk"),
+        pytest.param(CHUNKED + b"2\r\nok\r\n", id="no last chunk"),
         pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n", id="too many headers"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n", id="too long a header"),
     ],
