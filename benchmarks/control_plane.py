@@ -1,7 +1,7 @@
 """The control plane's figures: the operator beside a bare script of parallel POSTs, on one real API server.
 
     python -m benchmarks.control_plane [--shape 1x200 ...] [--rounds 3] [--scale] [--write FILE]
-    python -m benchmarks.control_plane --idle [--write FILE]      # 1,000 jobs x 10 running pods: takes 20 minutes
+    python -m benchmarks.control_plane --idle [--write FILE]      # with 1,000 jobs x 10 running pods
 
 The API server, etcd, scheduler and controller-manager are real; the nodes are kwok's. In each round the bare script
 makes the same pods (the operator's own bodies, without owner) and the operator makes them from TrainJobs; times are
