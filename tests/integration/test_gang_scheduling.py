@@ -18,7 +18,7 @@ import yaml
 
 from e2e.cluster import Bed, bed
 from e2e.operators import OperatorProcess, operator
-from paceline.api.crd import crd
+from tests.support import crdserver
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
 
 # Schedulers wait up to 10 s between two tries of a pod; two busy cores.
@@ -107,8 +107,7 @@ def gang_server() -> Iterator[Bed]:
     """Return an API server and scheduler with two fake nodes of four GPUs."""
     keep = bool(os.environ.get("PACELINE_KEEP_BED"))
     with bed(name="gang", nodes=0, gpus_per_node=4, kwok_nodes=2, s3=False, keep=keep) as started:
-        started.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump(crd()))
-        started.kubectl("wait", "--for=condition=Established", "crd/trainjobs.paceline.dev", "--timeout=30s")
+        crdserver.install(started)
         yield started
 
 

@@ -81,13 +81,14 @@ def decide(job: TrainJob, current: Sequence[PodSeen], problem: Problem | None, n
     Whichever way was chosen: where a PodGroup is made for a scheduler that ignores it, this is what helps.
     """
     spec = job.spec
-    placed = [pod.placed for pod in current if pod.placed]
-    if spec.scheduling.gang == "None" or not placed or len(placed) == spec.pods:
+    placed = {pod.index for pod in current if pod.node}
+    since = [pod.placed for pod in current if pod.placed]
+    if spec.scheduling.gang == "None" or not since or len(placed) == spec.pods:
         return Within()
-    left = min(placed) + timedelta(seconds=spec.scheduling.timeout_seconds) - now
+    left = min(since) + timedelta(seconds=spec.scheduling.timeout_seconds) - now
     if left > timedelta(0):
         return Within(left)
-    index = min(set(range(spec.pods)) - {pod.index for pod in current if pod.placed})
+    index = min(set(range(spec.pods)) - placed)
     why = f": {problem.message}" if problem else ", and the scheduler tells no reason"
     return Failure(
         reasons.UNSCHEDULABLE,

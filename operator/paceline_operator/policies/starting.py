@@ -35,8 +35,8 @@ def decide(
     limit_s = job.spec.failure_policy.start_timeout_seconds
     idle = [pod for pod in current if not (pod.running or pod.over or pod.exit_code is not None)]
     since = [pod.placed for pod in current if pod.placed]
-    whole = len(since) == len(current) == job.spec.pods
-    if limit_s == 0 or not idle or not whole or status.running_time is not None:
+    whole = sum(bool(pod.node) for pod in current) == job.spec.pods
+    if limit_s == 0 or not idle or not whole or not since or status.running_time is not None:
         return Within()
     left = max(since) + timedelta(seconds=limit_s) - now
     if left > timedelta(0):

@@ -66,6 +66,13 @@ def test_all_groups_but_the_current_one_are_past() -> None:
         pytest.param(three(), [pod(0), pod(1), pod(2)], 9999, Within(), id="no node at all waits as long as it takes"),
         pytest.param(three(), [pod(0).on("n"), pod(1).on("n"), pod(2).on("n")], 9999, Within(), id="all have a node"),
         pytest.param(
+            three(),
+            [pod(0).running(), pod(1).running(), pod(2).succeeded().with_(node="unknown", placed=None)],
+            9999,
+            Within(),
+            id="one had ended well and is gone",
+        ),
+        pytest.param(
             three(), [pod(0).on("n"), pod(1), pod(2)], 599, Within(timedelta(seconds=1)), id="in part, not for long"
         ),
         pytest.param(three(gang="None"), [pod(0).on("n"), pod(1), pod(2)], 9999, Within(), id="as asked for"),

@@ -36,6 +36,9 @@ def decide(pods: list[PodBuilder], seconds: float, problem: Problem | None = IMA
         pytest.param([pod(0).running(), pod(1)], 9999, Within(), id="one has no node"),
         pytest.param([pod(0).on("n1")], 9999, Within(), id="one is not there"),
         pytest.param([], 9999, Within(), id="none is there"),
+        pytest.param(
+            [pod(index).on("n1").with_(placed=None) for index in range(2)], 9999, Within(), id="no time is known"
+        ),
     ],
 )
 def test_an_attempt_is_left_alone(pods: list[PodBuilder], seconds: float, expected: Within) -> None:
