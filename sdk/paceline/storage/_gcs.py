@@ -150,6 +150,9 @@ class GcsTree:
 
     def find(self, directory: str) -> Iterator[tuple[str, int]]:
         """A flat listing."""
+        if (objects := self.objects) is not None:
+            yield from objects.find(directory)
+            return
         self.filesystem.invalidate_cache()
         found = self.filesystem.find(directory, detail=True, update_cache=False)
         for path, about in found.items():

@@ -50,10 +50,9 @@ class GcsSource:
 
     range_bytes = 16 * _MIB
 
-    def __init__(self, objects: GcsObjects, path: str, uri: str) -> None:
+    def __init__(self, objects: GcsObjects, path: str) -> None:
         self._objects = objects
         self._path = path
-        self.uri = uri
 
     def read(self, offset: int, length: int, whole: bool, sink: Callable[[bytes], None]) -> Version:
         """One GET."""

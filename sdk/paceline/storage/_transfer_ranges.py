@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,11 +35,6 @@ class Source(Protocol):
     """A file in a store, of known size."""
 
     @property
-    def uri(self) -> str:
-        """For messages."""
-        ...
-
-    @property
     def range_bytes(self) -> int:
         """Size of a range."""
         ...
@@ -58,10 +53,9 @@ class S3Source:
 
     range_bytes = 16 * _MIB
 
-    def __init__(self, objects: Objects, key: str, uri: str) -> None:
+    def __init__(self, objects: Objects, key: str) -> None:
         self._objects = objects
         self._key = key
-        self.uri = uri
 
     def read(self, offset: int, length: int, whole: bool, sink: Callable[[bytes], None]) -> Version:
         """One GET; without a range where that is not needed, since then the store tells its checksum too."""
@@ -75,10 +69,9 @@ class RangeReaderSource:
 
     range_bytes = RANGE_BYTES
 
-    def __init__(self, reader: RangeReader, path: str, uri: str) -> None:
+    def __init__(self, reader: RangeReader, path: str) -> None:
         self._reader = reader
         self._path = path
-        self.uri = uri
 
     def read(self, offset: int, length: int, whole: bool, sink: Callable[[bytes], None]) -> Version:
         """One call."""
@@ -87,12 +80,26 @@ class RangeReaderSource:
 
 
 class RangeDownload:
-    """A task: writes beside `target`, checks, and gives it its name."""
+    """A task: writes beside `target`, checks, and gives it its name.
 
-    def __init__(self, source: Source, target: Path, size: int, expected: Mapping[str, Any], rules: Rules) -> None:
+    Args:
+        uri: Asked only for messages.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        uri: Callable[[], str],
+        target: Path,
+        size: int,
+        expected: Mapping[str, Any],
+        rules: Rules,
+    ) -> None:
         self._source = source
+        self._uri = uri
         self._target = target
-        self._partial = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.partial")
+        folder, name = os.path.split(target)
+        self._partial = os.path.join(folder, f".{name[:100]}.{os.urandom(16).hex()}.partial")  # noqa: PTH118
         self._size = size
         self._expected = expected
         self._rules = rules
@@ -109,7 +116,8 @@ class RangeDownload:
     def abort(self) -> None:
         """Remove what has been written."""
         self._close()
-        self._partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._partial)  # noqa: PTH108
 
     def _range(self, offset: int) -> None:
         self._fetch(offset)
@@ -121,7 +129,7 @@ class RangeDownload:
             if not damage:
                 break
             if not tries_left:
-                raise StorageError(f"{self._source.uri} {damage}")
+                raise StorageError(f"{self._uri()} {damage}")
             self._rules.progress.retried()
             self._rules.progress.moved(-self._size)
             self._done.clear()
@@ -130,7 +138,7 @@ class RangeDownload:
                 self._fetch(again)
         self._close()
         try:
-            self._partial.replace(self._target)
+            os.replace(self._partial, self._target)  # noqa: PTH105
         except OSError as e:
             raise local_error("write", self._target, e) from e
         self._rules.progress.finished()
@@ -143,7 +151,7 @@ class RangeDownload:
         def sink(data: bytes) -> None:
             nonlocal value, got
             if got + len(data) > length:
-                raise StorageError(f"{self._source.uri} gives more bytes than the {self._size} it was listed with")
+                raise StorageError(f"{self._uri()} gives more bytes than the {self._size} it was listed with")
             try:
                 write_all(fd, data, offset + got)
             except OSError as e:
@@ -158,7 +166,7 @@ class RangeDownload:
             )
             if got < length:
                 raise StorageError(
-                    f"{self._source.uri} ended after {offset + got} bytes instead of {self._size}",
+                    f"{self._uri()} ended after {offset + got} bytes instead of {self._size}",
                     # A file that has become shorter gives no more at the next try.
                     retryable=got > before,
                 )

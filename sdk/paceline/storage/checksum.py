@@ -34,7 +34,8 @@ class Kind:
         """The value of the whole from (value, length in bytes) of its parts in order."""
         whole = 0
         for value, length in parts:
-            whole = _multiply(_shift(length, self.name), whole, _POLYNOMIALS[self.name]) ^ value
+            # Of a file in one part there is nothing to move.
+            whole = (_multiply(_shift(length, self.name), whole, _POLYNOMIALS[self.name]) if whole else 0) ^ value
         return whole
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def get_file(
     """
     rules = Rules(patience_s, on_retry, progress or Progress())
     size = _size(storage, path, rules)
-    _check_expected(storage.uri(path), size, expected or {})
+    _check_expected(storage, path, size, expected or {})
     target = Path(local)
     target.parent.mkdir(parents=True, exist_ok=True)
     _check_room(target.parent, size)
@@ -143,9 +144,9 @@ def download_directory(
             raise StorageError(
                 f"{storage.uri(directory)} holds a file named {name!r}, which leads out of it: remove it"
             )
-        _check_expected(storage.uri(f"{directory}/{name}"), size, commit.get(name, {}))
-    for parent in {(root / name).parent for name in sizes} | {root}:
-        parent.mkdir(parents=True, exist_ok=True)
+        _check_expected(storage, f"{directory}/{name}", size, commit.get(name, {}))
+    for parent in {name.rpartition("/")[0] for name in sizes} | {""}:
+        (root / parent).mkdir(parents=True, exist_ok=True)
     _check_room(root, sum(sizes.values()))
     _download(
         storage,
@@ -186,16 +187,16 @@ def _download(storage: Storage, files: Mapping[str, tuple[Path, int, Mapping[str
     rules.progress.expect(len(files), sum(size for _, size, _ in files.values()))
     tasks: list[RangeDownload | LocalCopy | PlainDownload] = []
     for path, (target, size, expected) in files.items():
+        uri = partial(storage.uri, path)
         if isinstance(storage, S3Storage):
             objects, key = storage.objects(path)
-            tasks.append(RangeDownload(S3Source(objects, key, storage.uri(path)), target, size, expected, rules))
+            tasks.append(RangeDownload(S3Source(objects, key), uri, target, size, expected, rules))
         elif isinstance(storage, LocalStorage):
             tasks.append(LocalCopy(Path(path), target, size, expected, rules, durable=False))
         elif isinstance(storage, GcsStorage) and (google := storage.objects(path)):
-            tasks.append(RangeDownload(GcsSource(google, path, storage.uri(path)), target, size, expected, rules))
+            tasks.append(RangeDownload(GcsSource(google, path), uri, target, size, expected, rules))
         elif isinstance(storage, RangeReader) and size > RANGE_BYTES:
-            source = RangeReaderSource(storage, path, storage.uri(path))
-            tasks.append(RangeDownload(source, target, size, expected, rules))
+            tasks.append(RangeDownload(RangeReaderSource(storage, path), uri, target, size, expected, rules))
         else:
             tasks.append(PlainDownload(storage, path, target, size, expected, rules))
     run(tasks, rules)
@@ -208,10 +209,10 @@ def _size(storage: Storage, path: str, rules: Rules) -> int:
     return size
 
 
-def _check_expected(uri: str, size: int, expected: Mapping[str, Any]) -> None:
+def _check_expected(storage: Storage, path: str, size: int, expected: Mapping[str, Any]) -> None:
     wanted = expected.get("size", size)
     if wanted != size:
-        raise StorageError(f"{uri} has {size} bytes instead of the {wanted} of its commit")
+        raise StorageError(f"{storage.uri(path)} has {size} bytes instead of the {wanted} of its commit")
 
 
 def _check_room(directory: Path, size_bytes: int) -> None:
