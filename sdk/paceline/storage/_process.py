@@ -16,10 +16,7 @@ _making = threading.RLock()
 def _renew_lock() -> None:
     # Held by a thread of the parent at the fork, it would never be released in the child.
     global _making
-    # Reentrant: a value may be made of another one.
-
-
-_making = threading.RLock()
+    _making = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

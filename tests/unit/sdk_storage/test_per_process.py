@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import pytest
@@ -33,3 +35,23 @@ def test_threads_that_come_at_once_get_the_same_one() -> None:
         thread.join(LOCAL_S)
     assert len(made) == 1
     assert got == made * 8
+
+
+def test_a_child_makes_its_own_though_a_thread_of_the_parent_was_making_one() -> None:
+    making, forked = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        making.set()
+        forked.wait(LOCAL_S)
+
+    thread = threading.Thread(target=PerProcess(slowly).get)
+    thread.start()
+    making.wait(LOCAL_S)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(int(LOCAL_S))
+        PerProcess(lambda: "made").get()
+        os._exit(0)
+    forked.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
