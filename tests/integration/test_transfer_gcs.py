@@ -20,6 +20,7 @@ MIB = 1024 * 1024
 BUCKET = "transfers"
 SIZE = 40 * MIB  # three ranges
 PATIENCE_S = 1.0
+NAMES = {"a b/ü?&.txt": 12, "c": 1, "d/e/f": 5}  # bytes: those of the name itself
 BUSY = Answer(503, '{"error": {"code": 503, "message": "Backend Error"}}')
 DENIED = Answer(403, '{"error": {"code": 403, "message": "robot has no storage.objects.create access."}}')
 
@@ -172,3 +173,64 @@ def test_what_is_larger_goes_up_in_chunks(
     assert sent(proxy, "POST", "uploadType=media") == 0
     assert about == {"size": SIZE, **checksum.of_file(file)}
     assert storage.read(where) == file.read_bytes()
+
+
+@pytest.fixture
+def directory(proxy: FaultProxy, store: tuple[Storage, str]) -> tuple[Storage, str]:
+    storage, where = store
+    for name in NAMES:
+        storage.write(f"{where}/{name}", name.encode())
+    storage.write(f"{where}-other/x", b"x")
+    return storage, where
+
+
+def listed(storage: Storage, where: str) -> dict[str, int]:
+    return {entry.name: entry.size for entry in storage.files(where)}
+
+
+def test_a_listing_goes_on_page_by_page(
+    proxy: FaultProxy, directory: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, where = directory
+    monkeypatch.setattr("paceline.storage._gcs_objects._PAGE", 1)
+    assert listed(storage, where) == NAMES
+    assert sent(proxy, "GET", "pageToken=") >= len(NAMES) - 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [BUSY, Reset(), CutAnswer(0.5), LoseAnswer("close"), Answer(200, "{}"), Answer(200, "<html>")],
+    ids=["503", "reset", "cut", "lost answer", "no listing", "no JSON"],
+)
+def test_a_listing_outlives_what_passes(proxy: FaultProxy, directory: tuple[Storage, str], fault: Fault) -> None:
+    storage, where = directory
+    rule = proxy.fail(fault, method="GET", path="fields=", times=1)
+    assert listed(storage, where) == NAMES
+    assert rule.hits == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (DENIED, "robot has no .*roles/storage.objectAdmin"),
+        (BUSY, "Backend Error"),
+        (Answer(200, "{}"), "no listing"),
+        (Answer(401, '{"error": "Invalid Credentials"}'), "GOOGLE_APPLICATION_CREDENTIALS"),
+    ],
+    ids=["no permission", "busy for ever", "no listing", "no login"],
+)
+def test_a_listing_that_fails_is_an_error_and_no_empty_directory(
+    proxy: FaultProxy, directory: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch, fault: Fault, said: str
+) -> None:
+    storage, where = directory
+    monkeypatch.setattr("paceline.storage._gcs_objects._PATIENCE_S", 0.5)
+    proxy.fail(fault, method="GET", path="fields=", times=100)
+    with pytest.raises(StorageError, match=said) as caught:
+        listed(storage, where)
+    assert f"cannot list gs://{where}" in str(caught.value)
+
+
+def test_a_bucket_that_is_not_there_holds_nothing(proxy: FaultProxy) -> None:
+    storage, where = resolve(f"gs://nowhere/run?anonymous=true&endpoint_override={proxy.endpoint}")
+    assert listed(storage, where) == {}
+    assert sent(proxy, "GET", "/b/nowhere/o?") == 1

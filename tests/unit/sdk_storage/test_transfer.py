@@ -196,6 +196,22 @@ def test_a_large_file_of_a_store_with_ranges_comes_in_ranges(tmp_path: Path) -> 
     assert (storage.calls.count("get_range"), progress.bytes_done) == (3 + 1 + 1 + 3, len(data))
 
 
+def test_a_relative_name_lies_in_the_directory_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Ranged()
+    storage.content["big"] = bytes(RANGE_BYTES + 1)
+    monkeypatch.chdir(tmp_path)
+    seen: list[str] = []
+
+    def get_range(path: str, offset: int, length: int) -> bytes:
+        seen.extend(path.name for path in tmp_path.iterdir())
+        return bytes(length)
+
+    monkeypatch.setattr(storage, "get_range", get_range)
+    transfer.get_file(storage, "big", "back")  # type: ignore[arg-type]
+    assert seen[0].startswith(".back.")
+    assert [path.name for path in tmp_path.iterdir()] == ["back"]
+
+
 def test_a_copy_keeps_what_can_be_executed_and_overwrites_whole(tmp_path: Path) -> None:
     storage, path = resolve(str(tmp_path / "store"))
     script = tmp_path / "run.sh"
