@@ -29,6 +29,9 @@ FINDS = {
     "pods that are not shown yet to the operator that takes over are not missing": (
         "world nodes=1 standby=yes; job a pods=1 runs=15; at 0 lag on=pods n=8 s=15; at 6.5 takeover"
     ),
+    "what the record proved of a pod that is gone stays proven when another one succeeds": (
+        "job a pods=3 runs=40 spread=38 restarts=0; at 25 unpod on=a n=2; write 8 crash"
+    ),
     "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
 }
 

@@ -49,7 +49,7 @@ def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> P
         return _finished(job, seen, now)
     if any(pod.attempt > job.status.attempt for pod in seen.pods):
         return Plan(refresh=True)
-    seen = _whole(job, replace(seen, complete=seen.complete or job.status.phase in observed.COMPLETE))
+    seen = replace(seen, complete=seen.complete or job.status.phase in observed.COMPLETE)
     current = seen.of(job.status.attempt)
     status = statuses.told(job.status, statuses.report_of(seen, current))
     if not current and not status.start_time and (wrong := check(job.spec, accelerators=config.accelerators)):
@@ -75,15 +75,6 @@ def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> P
     going_on = _go_on(job, status, seen, current, now, config)
     look = limit.look_again if isinstance(limit, deadline.Within) else None
     return replace(going_on, requeue_after=_sooner(going_on.requeue_after, look))
-
-
-def _whole(job: TrainJob, seen: Observed) -> Observed:
-    """After a restart of the operator: pods that had succeeded and were deleted count as they did."""
-    if not seen.complete:
-        return seen
-    attempt, recorded = job.status.attempt, job.status.workers.succeeded // job.spec.workers.per_pod
-    gone = success.gone(seen.of(attempt), job.name, attempt, pods=job.spec.pods, recorded=recorded)
-    return replace(seen, pods=(*seen.pods, *gone)) if gone else seen
 
 
 def _started(status: TrainJobStatus, current: tuple[PodSeen, ...]) -> datetime | None:
