@@ -179,11 +179,12 @@ class Reconciler:
         if not decided.create:
             known.refusals.pop("pods", None)
             return
-        made, refusals = await self._executor.create_pods(known.job, decided.attempt, decided.create)
-        for pod in made:
-            seen = wire.seen(pod)
-            if seen is not None:
+
+        def there(pod: wire.Pod) -> None:
+            if (seen := wire.seen(pod)) is not None:
                 known.created[seen.uid] = seen
+
+        made, refusals = await self._executor.create_pods(known.job, decided.attempt, decided.create, there)
         self._counted("pods", len(made))
         if refusals:
             known.refusals["pods"] = refusals[0]

@@ -61,6 +61,9 @@ def plan(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> P
         return _suspend(job, status, seen, now)
     if isinstance(limit, deadline.Exceeded) and status.phase != "Suspended":
         return _fail(job, status, seen, reasons.DEADLINE_EXCEEDED, limit.message, now, config)
+    if status.phase == "Suspended" and not status.start_time and current:
+        # Suspended while it was created: its names are taken, though the record does not say so yet.
+        status = statuses.with_(status, start_time=_started(status, current))
     turn = suspend.decide(job.spec.suspend, status, now)
     if isinstance(turn, suspend.Resume):
         return _resume(job, status, turn, seen, now)
