@@ -135,7 +135,9 @@ class Api:
         held = {key: body[key] for key in shape.keeps if key in body}
         held["metadata"] = {**metadata, "uid": f"{name}-{self.uids}", "creationTimestamp": stamp(self.time())}
         if kind == "pods":
-            held["status"], held["spec"] = {"phase": "Pending"}, {}
+            # Of what a pod asks for, the scheduler of this cluster reads one thing.
+            affinity = (body["spec"].get("affinity") or {}).get("nodeAffinity")
+            held["status"], held["spec"] = {"phase": "Pending"}, {"nodeAffinity": affinity} if affinity else {}
         if kind == "trainjobs":
             held["metadata"]["generation"] = 1
         return self._store(kind, held, "ADDED", None)

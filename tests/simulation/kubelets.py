@@ -12,7 +12,7 @@ from paceline.api import reasons
 from paceline_operator.cluster.client import ApiError
 from tests.simulation.api import Api, Body, Event, owner, stamp
 from tests.simulation.history import End, JobPlan
-from tests.simulation.machines import Node, Scheduler, Worker
+from tests.simulation.machines import Node, Scheduler, Worker, avoided
 from tests.simulation.truth import Truth
 
 SILENCE_S = 20.0
@@ -84,6 +84,7 @@ class Kubelets:
         worker = Worker(
             metadata["name"], metadata["uid"], labels["paceline.dev/job"], job_uid,
             int(labels["paceline.dev/attempt"]), int(labels["paceline.dev/index"]), plan.per_pod if plan else 1,
+            avoided(pod),
         )  # fmt: skip
         self.workers[worker.uid] = worker
         if plan is not None:

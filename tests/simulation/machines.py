@@ -48,6 +48,8 @@ class Worker:
     attempt: int
     index: int
     need: int
+    avoids: frozenset[str] = frozenset()
+    """Nodes that it takes only where no other has room."""
     node: Node | None = None
     state: str = "waiting"
     """waiting (for a node), bound, running, ended (by itself or stopped), dead (with its machine)."""
@@ -66,6 +68,18 @@ class Worker:
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
+
+
+def avoided(pod: Body) -> frozenset[str]:
+    """Return the host names that a pod would rather not have: its preferred node affinity, NotIn."""
+    affinity = pod["spec"].get("nodeAffinity") or {}
+    return frozenset(
+        name
+        for term in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        for expression in term["preference"].get("matchExpressions") or ()
+        if expression["operator"] == "NotIn" and expression["key"] == "kubernetes.io/hostname"
+        for name in expression["values"]
+    )
 
 
 class Scheduler:
@@ -118,7 +132,8 @@ class Scheduler:
         free = {node.name: node.free if node.open else 0 for node in self._nodes}
         chosen = []
         for worker in group:
-            node = max(self._nodes, key=lambda node: free[node.name])
+            fits = [node for node in self._nodes if free[node.name] >= worker.need] or self._nodes
+            node = max(fits, key=lambda node: (node.name not in worker.avoids, free[node.name]))
             if free[node.name] < worker.need:
                 for waits in group:
                     self._refuse(waits)

@@ -29,6 +29,12 @@ FINDS = {
     "pods that are not shown yet to the operator that takes over are not missing": (
         "world nodes=1 standby=yes; job a pods=1 runs=15; at 0 lag on=pods n=8 s=15; at 6.5 takeover"
     ),
+    "what the record proved of a pod that is gone stays proven when another one succeeds": (
+        "job a pods=3 runs=40 spread=38 restarts=0; at 25 unpod on=a n=2; write 8 crash"
+    ),
+    "a job that is suspended while it is created goes on under new names": (
+        "world nodes=1 slots=3 lag=0.5; job a at=5.4; at 5.51 suspend on=a; write 1 error; write 6 later"
+    ),
     "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
 }
 

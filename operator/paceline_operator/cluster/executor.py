@@ -79,12 +79,19 @@ class Executor:
         return None
 
     async def create_pods(
-        self, job: TrainJob, attempt: int, indices: Sequence[int], *, grouped: bool = False
+        self,
+        job: TrainJob,
+        attempt: int,
+        indices: Sequence[int],
+        there: Callable[[wire.Pod], None] = lambda pod: None,
+        *,
+        grouped: bool = False,
     ) -> tuple[list[wire.Pod], list[Refusal]]:
         """Create pods of an attempt; return those that exist now, and why others do not.
 
         A pod that exists already and belongs to this job counts as created: an answer was lost, or another replica
         was faster. After a refusal no more are asked for: what refuses one (a quota, an invalid template) refuses all.
+        `there` is told of each pod that exists, also when the call raises because of another one.
 
         Raises:
             UnreachableError: No answer for some pod; what was created is seen later.
@@ -101,6 +108,7 @@ class Executor:
             if isinstance(result, Refusal):
                 refusals.append(result)
                 return None
+            there(result)
             return result
 
         made = await _bounded(create, indices, PARALLEL_OF_ONE_JOB)

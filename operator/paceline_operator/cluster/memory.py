@@ -9,6 +9,7 @@ from typing import Any
 from paceline.api import TrainJob, WorkerCounts, reasons
 from paceline.api.status import FINISHED
 from paceline_operator.cluster.informer import PodStore
+from paceline_operator.policies import success
 from paceline_operator.policies.observed import COMPLETE, AgentReport, Observed, PodSeen, Refusal
 
 # Bookmarks bring the version of the pods forward every minute. Where it stays behind for longer, the two kinds are not
@@ -125,6 +126,9 @@ class Jobs:
         pods = tuple(_deleting(pod, known.deleting) for pod in (*shown.values(), *known.created.values(), *gone))
         if sum(pod.attempt == attempt for pod in pods) == job.spec.pods:
             known.complete_attempt = attempt
+        behind = known.complete_attempt != attempt and _behind(known, shown_up_to, now)
+        if job.status.phase in COMPLETE and not behind:
+            pods = (*pods, *_proven(known, [pod for pod in pods if pod.attempt == attempt]))
         if known.report_attempt != attempt:
             known.report = None
         names = {pod.name for pod in pods} | {pod.group for pod in pods}
@@ -133,7 +137,7 @@ class Jobs:
             pods=pods,
             report=known.report,
             complete=known.complete_attempt == attempt,
-            behind=known.complete_attempt != attempt and _behind(known, shown_up_to, now),
+            behind=behind,
             service=known.service,
             refusals=tuple(known.refusals.values()),
             warnings=known.warnings,
@@ -172,6 +176,18 @@ def _behind(known: Remembered, shown_up_to: int, now: datetime) -> bool:
         return False
     version, since = known.told_complete
     return shown_up_to < version and now - since < BEHIND
+
+
+def _proven(known: Remembered, current: list[PodSeen]) -> tuple[PodSeen, ...]:
+    """Return pods that are gone, and that had succeeded by the count on record; keep that for as long as the attempt.
+
+    The next worker that succeeds is in no count yet, and would make the record prove one less.
+    """
+    job = known.job
+    recorded = job.status.workers.succeeded // job.spec.workers.per_pod
+    gone = success.gone(current, job.name, job.status.attempt, pods=job.spec.pods, recorded=recorded)
+    known.last_words.update({pod.name: pod for pod in gone})
+    return gone
 
 
 def _of_attempt(known: Remembered, attempt: int) -> dict[str, PodSeen]:

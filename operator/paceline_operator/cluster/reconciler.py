@@ -196,13 +196,14 @@ class Reconciler:
                 known.refusals["pods"] = refusal
             if refusal is not None or not self._groups.served(known.job.namespace):
                 return
-        made, refusals = await self._executor.create_pods(
-            known.job, decided.attempt, decided.create, grouped=decided.grouped
-        )
-        for pod in made:
-            seen = wire.seen(pod)
-            if seen is not None:
+
+        def there(pod: wire.Pod) -> None:
+            if (seen := wire.seen(pod)) is not None:
                 known.created[seen.uid] = seen
+
+        made, refusals = await self._executor.create_pods(
+            known.job, decided.attempt, decided.create, there, grouped=decided.grouped
+        )
         self._counted("pods", len(made))
         if refusals:
             known.refusals["pods"] = refusals[0]

@@ -73,7 +73,7 @@ def _grouped(job: TrainJob, seen: Observed, decided: Plan) -> Plan:
 
 def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> Plan:
     """Decide for a job that is not over."""
-    seen = _whole(job, replace(seen, complete=seen.complete or job.status.phase in observed.COMPLETE))
+    seen = replace(seen, complete=seen.complete or job.status.phase in observed.COMPLETE)
     current = seen.of(job.status.attempt)
     status = statuses.told(job.status, statuses.report_of(seen, current))
     if not current and not status.start_time and (wrong := check(job.spec, accelerators=config.accelerators)):
@@ -85,6 +85,9 @@ def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) ->
         return _suspend(job, status, seen, now)
     if isinstance(limit, deadline.Exceeded) and status.phase != "Suspended":
         return _fail(job, status, seen, reasons.DEADLINE_EXCEEDED, limit.message, now, config)
+    if status.phase == "Suspended" and not status.start_time and current:
+        # Suspended while it was created: its names are taken, though the record does not say so yet.
+        status = statuses.with_(status, start_time=_started(status, current))
     turn = suspend.decide(job.spec.suspend, status, now)
     if isinstance(turn, suspend.Resume):
         return _resume(job, status, turn, seen, now)
@@ -110,15 +113,6 @@ def _problem(job: TrainJob, seen: Observed, current: tuple[PodSeen, ...]) -> Pro
     if not seen.complete and gang.way(job.spec, current, seen.pod_groups) is gang.Way.UNAVAILABLE:
         return gang.unavailable()
     return problems.decide(current, seen.refusals, seen.warnings)
-
-
-def _whole(job: TrainJob, seen: Observed) -> Observed:
-    """After a restart of the operator: pods that had succeeded and were deleted count as they did."""
-    if not seen.complete:
-        return seen
-    attempt, recorded = job.status.attempt, job.status.workers.succeeded // job.spec.workers.per_pod
-    gone = success.gone(seen.of(attempt), job.name, attempt, pods=job.spec.pods, recorded=recorded)
-    return replace(seen, pods=(*seen.pods, *gone)) if gone else seen
 
 
 def _started(status: TrainJobStatus, current: tuple[PodSeen, ...]) -> datetime | None:

