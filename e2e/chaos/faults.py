@@ -137,9 +137,11 @@ NODE_GONE = frozenset({"PodUnreachable", "NodeLost"})
 FAULTS = (
     Fault("kill -9 of a worker", _signal_worker(3, signal.SIGKILL), frozenset({"WorkerFailed"}), "restart", rank=3,
           torchrun=True),
-    Fault("kill -9 of an agent", _kill_agent(1), frozenset({"PodFailed"}), "restart", rank=2),
-    Fault("kill -9 of the lead agent", _kill_agent(0), frozenset({"PodFailed"}), "restart", rank=0),
-    Fault("memory of a worker filled", _fill_memory, frozenset({"OOMKilled"}), "restart", rank=3),
+    Fault("kill -9 of an agent", _kill_agent(1), frozenset({"WorkerFailed"}), "restart", rank=2),
+    Fault("kill -9 of the lead agent", _kill_agent(0), frozenset({"WorkerFailed"}), "restart", rank=0),
+    Fault("memory of a worker filled", _fill_memory, frozenset({"OOMKilled"}), "restart", rank=3,
+          # Little enough that the training process is the one that the kernel would rather kill than who fills it.
+          edits={"workers__resources__memory": "512Mi"}),
     Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart", rank=3,
           detected_within_s=40, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
     Fault("pod deleted", _delete_pod, frozenset({"PodDeleted"}), "restart", rank=2, torchrun=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 import time
 from contextlib import suppress
@@ -15,7 +16,7 @@ from e2e.cluster.api import ApiError
 from e2e.jobs import Workspace
 
 LOOK_S = 0.1
-STEP = "epoch "
+STEP = re.compile(r"(\[rank 0\] )?epoch \d")
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ def steps(space: Workspace, pod: str) -> list[float]:
     except KubectlError:
         return []  # it has not started, or is gone
     lines = (line.partition(" ") for line in text.splitlines())
-    return [_epoch(at) for at, _, said in lines if said.startswith(STEP)]
+    return [_epoch(at) for at, _, said in lines if STEP.match(said)]
 
 
 def _epoch(text: str) -> float:

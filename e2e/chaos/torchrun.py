@@ -87,7 +87,9 @@ def _steps(arena: TorchrunArena) -> list[float]:
 def _objects(namespace: str) -> list[dict[str, Any]]:
     command = [
         "python3", "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2", "--max-restarts=10",
-        "--rdzv-backend=c10d", f"--rdzv-endpoint={NAME}-0.{NAME}:29500", f"--rdzv-id={NAME}", "/app/train.py",
+        # Over a file: Debian's torch has no libuv, which the TCP store of torchrun's agent wants.
+        "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", "--rdzv-endpoint=/state/rendezvous",
+        f"--rdzv-id={NAME}", "/app/train.py",
     ]  # fmt: skip
     environment = {"PACELINE_JOB": NAME, "PACELINE_NAMESPACE": namespace, "USE_LIBUV": "0", "OMP_NUM_THREADS": "1"}
     spread = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"job-name": NAME}}}
