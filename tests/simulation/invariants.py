@@ -175,6 +175,8 @@ class Invariants:
         status = job.get("status") or {}
         attempt, on_record = int(labels["paceline.dev/attempt"]), status.get("attempt", 0)
         _hold(attempt <= on_record, f"{pod['metadata']['name']} was created, and attempt {on_record} is on record")
+        again = attempt == on_record and status.get("phase") in ("Scheduling", "Starting", "Running")
+        _hold(not again or self._excused(), f"{pod['metadata']['name']} was made again within its attempt")
         _hold(int(labels["paceline.dev/index"]) < self._world.truth.jobs[owner(pod)].plan.pods, "a pod beyond the last")
 
     def runs(self, worker: Worker) -> None:
@@ -198,6 +200,8 @@ class Invariants:
         found = self._world.api.get(kind, name)
         if found is None:
             return
+        if body.get("preconditions", {}).get("uid", found["metadata"]["uid"]) != found["metadata"]["uid"]:
+            return  # Another object by that name: the API server refuses.
         if kind == "trainjobs":
             phase = (found.get("status") or {}).get("phase")
             _hold(phase in FINISHED, f"the operator deletes {name}, which is {phase}")

@@ -188,6 +188,8 @@ class Kubelets:
         missing = len(self._well(group)) < group.plan.pods - 1
         if worker.index == 0 and missing:
             return  # It waits for one that is gone, until it gives that one up.
+        if worker.index and not group.members[0].live:
+            return  # Nobody takes its last reports: it gives the lead up.
         worker.still()
         worker.state = "ended"
         job = self._truth.jobs.get(worker.job_uid)

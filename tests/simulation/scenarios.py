@@ -37,10 +37,10 @@ SCENARIOS = {
     "evicted": Scenario("job a pods=2; at 3 evict on=a n=1", {"a": TAKEN}),
     "preempted": Scenario("world slots=2; job a pods=2; at 3 preempt on=node-1 n=2 s=5", {"a": TAKEN}),
     "drained": Scenario("job a pods=2; at 3 drain on=node-1 s=5", {"a": TAKEN}),
-    "node lost": Scenario("job a pods=2 runs=20; at 8 down on=node-1 s=35", {"a": TAKEN}),
-    "node cut off": Scenario("job a pods=2 runs=20; at 8 cut on=node-1 s=90", {"a": TAKEN}),
+    "node lost": Scenario("world slots=1; job a pods=2 runs=40; at 8 down on=node-1 s=35", {"a": TAKEN}),
+    "node cut off": Scenario("job a pods=2 runs=40; at 8 cut on=node-1 s=35", {"a": TAKEN}),
     "node lost under a single worker": Scenario("world nodes=1; job a pods=1 runs=80; at 3 down s=70", {"a": TAKEN}),
-    "node collected": Scenario("job a pods=2 runs=20; at 8 down on=node-1 n=2 s=90", {"a": TAKEN}),
+    "node collected": Scenario("job a pods=2 runs=40; at 8 down on=node-1 n=2 s=90", {"a": TAKEN}),
     "a pod is deleted": Scenario("job a pods=2; at 3 unpod on=a n=1", {"a": AGAIN}, small=True),
     "a pod is deleted by force": Scenario("job a pods=2; at 3 force on=a n=1", {"a": AGAIN}),
     "a pod that ended well is deleted before the others end": Scenario(

@@ -7,6 +7,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -186,8 +187,13 @@ class World(Hooks):
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:
             task.cancel()
-        if tasks:
-            self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        # wait_for can lose a cancellation (python/cpython#86296): once more, and then whoever still waits is left.
+        for _ in range(2):
+            for task in tasks:
+                task.cancel()
+            with suppress(DeadlockError):
+                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                break
 
     # --- what is done ---------------------------------------------------------------------------------------
 
