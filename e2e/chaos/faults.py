@@ -11,7 +11,8 @@ from typing import Any, Literal
 from e2e.chaos.arena import Arena, kill
 
 Account = Literal["restart", "preemption", "none"]
-# Makes the kernel choose the training process when the container's memory is spent, then spends it.
+# Makes the kernel choose the training process when the container's memory is spent, then spends it on files in memory,
+# which count for nobody.
 FILL = """
 import os, sys
 rank, socket = b"RANK=" + sys.argv[1].encode(), b"PACELINE_AGENT_SOCKET="
@@ -23,9 +24,9 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     if rank in env and any(e.startswith(socket) for e in env):
         open(f"/proc/{pid}/oom_score_adj", "w").write("1000")
         break
-held = []
-while os.path.exists(f"/proc/{pid}"):
-    held.append(bytearray(16 << 20))
+with open("/dev/shm/fill", "wb", buffering=0) as file:
+    while os.path.exists(f"/proc/{pid}"):
+        file.write(bytes(4 << 20))
 """
 
 
@@ -140,8 +141,7 @@ FAULTS = (
     Fault("kill -9 of an agent", _kill_agent(1), frozenset({"WorkerFailed"}), "restart", rank=2),
     Fault("kill -9 of the lead agent", _kill_agent(0), frozenset({"WorkerFailed"}), "restart", rank=0),
     Fault("memory of a worker filled", _fill_memory, frozenset({"OOMKilled"}), "restart", rank=3,
-          # Little enough that the training process is the one that the kernel would rather kill than who fills it.
-          edits={"workers__resources__memory": "512Mi"}),
+          edits={"workers__sharedMemory": "2Gi"}),
     Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart", rank=3,
           detected_within_s=40, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
     Fault("pod deleted", _delete_pod, frozenset({"PodDeleted"}), "restart", rank=2, torchrun=True),
