@@ -11,6 +11,7 @@ import pytest
 
 from paceline.api import TrainJob
 from paceline.policy import restart as shared
+from paceline_operator.cluster import executor
 from paceline_operator.cluster.executor import Executor
 from paceline_operator.cluster.memory import Jobs, Remembered
 from paceline_operator.cluster.reconciler import Reconciler
@@ -77,7 +78,7 @@ def past_attempts_stay(patch: Patch) -> None:
 
 def strangers_adopted(patch: Patch) -> None:
     """An object of our name is ours, whoever owns it."""
-    patch.setattr(Executor, "_taken", lambda self, answer, job, kind, name: None)
+    patch.setattr(executor, "taken", lambda answer, job, kind, name: None)
 
 
 def accounts_mixed_up(patch: Patch) -> None:

@@ -146,7 +146,8 @@ class Scheduler:
             worker.node, worker.state = node, "bound"
             pod = self._api.objects["pods"][worker.name]
             conditions = [c for c in pod["status"].get("conditions", ()) if c["type"] != "PodScheduled"]
-            status = {**pod["status"], "conditions": [*conditions, {"type": "PodScheduled", "status": "True"}]}
+            placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self._loop.time())}
+            status = {**pod["status"], "conditions": [*conditions, placed]}
             self._api.change("pods", worker.name, spec={"nodeName": node.name}, status=status)
             self._bound(worker)
 
