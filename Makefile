@@ -48,14 +48,18 @@ types: $(SYNCED) ## mypy, strict
 	@.venv/bin/mypy
 
 .PHONY: unit
-unit: $(SYNCED) ## Unit, contract and simulation tests; planning/, policies/, resources/ at 100 % branches
-	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 \
+unit: $(SYNCED) ## Unit and contract tests, a part of the simulation; planning/, policies/, resources/ at 100 % branches
+	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 -m "not slow" \
 	  --cov=paceline_operator.planning --cov=paceline_operator.policies --cov=paceline_operator.resources \
 	  --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
 
 .PHONY: test-fast
 test-fast: lint types ## Everyday checks, under two minutes
 	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 -q -m "not slow"
+
+.PHONY: simulation
+simulation: $(SYNCED) ## The operator dies, or a reply is lost, at every write of every scenario
+	@$(PYTEST) tests/simulation -n 2 -q -m slow
 
 .PHONY: simulate
 simulate: $(SYNCED) ## 20,000 simulated histories (HISTORIES=N FROM=SEED SIMULATE_SECONDS=S); REPLAY=<seed or printed history> tells one

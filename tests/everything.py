@@ -3,6 +3,7 @@
 The Go builds and images of the test bed take minutes on a machine that has nothing cached. They run beside the stages
 that need no cluster; what they print goes to a file that is shown when they fail. The integration tests mostly wait for
 servers and the crash matrix for nothing, so these two run side by side, and their output follows when both have ended.
+The simulation follows the crash matrix, which is done first.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import IO
 
 # What needs no test bed comes first: a typing mistake is told within a minute.
 PLAIN_STAGES = ("lint", "types", "unit")
-SERVER_STAGES = ("integration", "crash")
+# What stands in one of these runs one after the other.
+LANES = (("integration",), ("crash", "simulation"))
 BED_STAGE = "test bed"
 _TELL_S = 60  # between signs of life
 
@@ -35,7 +38,7 @@ def main() -> int:
                 build.wait()
     if ok:
         # All, also when one fails: their failures are told apart by seeing all.
-        _side_by_side(SERVER_STAGES, took)
+        _side_by_side(LANES, took)
         _stage("e2e", took)
     print("\n=== summary")
     for stage, seconds, passed in took:
@@ -51,28 +54,28 @@ def _stage(stage: str, took: list[tuple[str, float, bool]]) -> bool:
     return passed
 
 
-def _side_by_side(stages: Sequence[str], took: list[tuple[str, float, bool]]) -> None:
-    print(f"\n=== {' and '.join(stages)}", flush=True)
+def _side_by_side(lanes: Sequence[Sequence[str]], took: list[tuple[str, float, bool]]) -> None:
+    name = " and ".join(stage for lane in lanes for stage in lane)
+    print(f"\n=== {name}", flush=True)
     started = time.monotonic()
-    with ExitStack() as files:
-        logs = {stage: files.enter_context(tempfile.TemporaryFile("w+")) for stage in stages}
-        running = {
-            stage: subprocess.Popen(["make", "--no-print-directory", stage], stdout=log, stderr=subprocess.STDOUT)
-            for stage, log in logs.items()
-        }
-        told = started
-        while running:
-            for stage, process in list(running.items()):
-                if process.poll() is not None:
-                    took.append((stage, time.monotonic() - started, process.returncode == 0))
-                    del running[stage]
-            if running and time.monotonic() - told >= _TELL_S:
-                told = time.monotonic()
-                print(f"{' and '.join(running)}: {told - started:.0f} s", flush=True)
-            time.sleep(0.2)
+    with ExitStack() as files, ThreadPoolExecutor(len(lanes)) as pool:
+        logs = {stage: files.enter_context(tempfile.TemporaryFile("w+")) for lane in lanes for stage in lane}
+        running = [pool.submit(_lane, lane, logs, took) for lane in lanes]
+        while wait(running, timeout=_TELL_S).not_done:
+            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
         for stage, log in logs.items():
             log.seek(0)
             print(f"\n--- {stage}\n{log.read()}", flush=True)
+        for lane in running:
+            lane.result()
+
+
+def _lane(stages: Sequence[str], logs: Mapping[str, IO[str]], took: list[tuple[str, float, bool]]) -> None:
+    for stage in stages:
+        started = time.monotonic()
+        command = ["make", "--no-print-directory", stage]
+        done = subprocess.run(command, stdout=logs[stage], stderr=subprocess.STDOUT, check=False)
+        took.append((stage, time.monotonic() - started, done.returncode == 0))
 
 
 def _built(build: subprocess.Popen[bytes], log: IO[str], took: list[tuple[str, float, bool]]) -> bool:
