@@ -44,25 +44,26 @@ def main() -> int:
     with bed(name="chaos", nodes=3, gpus_per_node=4, s3=True, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
         stack = stacks.on_bed(b)
         stack.install()
-        rows, failed = _ours(b, stack, faults)
-        beside = [] if options.without_torchrun else _torchrun(b, stack, faults)
-    figures = {"machine": _machine(), "paceline": rows, "torchrun": beside}
+        figures: dict[str, Any] = {"machine": _machine(), "paceline": [], "torchrun": []}
+        failed = _ours(b, stack, faults, figures, options.write)
+        if not options.without_torchrun:
+            _torchrun(b, stack, faults, figures, options.write)
     print("\n" + table.render(figures))
-    if options.write:
-        options.write.write_text(json.dumps(figures, indent=2) + "\n")
     for name, why in failed:
         print(f"\nFAILED {name}: {why}")
     return 1 if failed else 0
 
 
-def _ours(b: Bed, stack: Stack, faults: Iterable[Fault]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    rows, failed = [], []
+def _ours(
+    b: Bed, stack: Stack, faults: Iterable[Fault], figures: dict[str, Any], file: Path | None
+) -> list[tuple[str, str]]:
+    failed = []
     for fault in faults:
         space = Workspace.create(stack, b.s3, f"chaos-{uuid.uuid4().hex[:8]}")
         try:
             job = digits(space, args=ARGS, **fault.edits)
             outcome = trial.run(Arena(b, space, "digits"), fault, job, epochs=EPOCHS)
-            rows.append(asdict(outcome))
+            _keep(figures, "paceline", asdict(outcome), file)
             print(f"ok     {fault.name}: {outcome}", flush=True)
         except AssertionError as error:
             failed.append((fault.name, str(error)))
@@ -72,16 +73,22 @@ def _ours(b: Bed, stack: Stack, faults: Iterable[Fault]) -> tuple[list[dict[str,
                 print("the bed is not well: later faults may fail for that", flush=True)
         finally:
             space.delete()
-    return rows, failed
+    return failed
 
 
-def _torchrun(b: Bed, stack: Stack, faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    rows = []
+def _torchrun(b: Bed, stack: Stack, faults: Iterable[Fault], figures: dict[str, Any], file: Path | None) -> None:
     for fault in faults:
         if fault.torchrun:
-            rows.append(asdict(torchrun.run(b, stack, fault)))
-            print(f"torchrun, {fault.name}: {rows[-1]}", flush=True)
-    return rows
+            outcome = torchrun.run(b, stack, fault)
+            _keep(figures, "torchrun", asdict(outcome), file)
+            print(f"torchrun, {fault.name}: {outcome}", flush=True)
+
+
+def _keep(figures: dict[str, Any], whose: str, row: dict[str, Any], file: Path | None) -> None:
+    """Half an hour of faults must not be lost with the last of them."""
+    figures[whose].append(row)
+    if file:
+        file.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _machine() -> str:
