@@ -45,6 +45,7 @@ class Fault:
     heal_after_s: float = 0.0
     """When it is undone."""
     detected_within_s: float = 5.0
+    """From the fault until the next attempt is on record; to fill a memory takes seconds itself."""
     edits: Mapping[str, Any] = field(default_factory=dict)
     """Of the job's spec, as `e2e.jobs.digits` takes them."""
     torchrun: bool = False
@@ -141,8 +142,9 @@ FAULTS = (
     Fault("kill -9 of an agent", _kill_agent(1), frozenset({"WorkerFailed"}), "restart", rank=2),
     Fault("kill -9 of the lead agent", _kill_agent(0), frozenset({"WorkerFailed"}), "restart", rank=0),
     Fault("memory of a worker filled", _fill_memory, frozenset({"OOMKilled"}), "restart", rank=3,
-          edits={"workers__sharedMemory": "2Gi"}),
-    Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart", rank=3,
+          detected_within_s=20, edits={"workers__sharedMemory": "2Gi"}),
+    # All ranks wait in the same collective: which of them does not take part cannot be told by their reports.
+    Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart",
           detected_within_s=40, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
     Fault("pod deleted", _delete_pod, frozenset({"PodDeleted"}), "restart", rank=2, torchrun=True),
     Fault("node drained", _drain, frozenset({"PodEvicted"}), "preemption", rank=2, heal_after_s=20),

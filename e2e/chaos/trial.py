@@ -38,7 +38,8 @@ def run(arena: Arena, fault: Fault, job: list[dict[str, Any]], *, epochs: int) -
     """Start the job, strike once it has committed checkpoints, and wait until it has succeeded.
 
     Raises:
-        AssertionError: The job ended otherwise, its history tells something else, or a committed checkpoint is gone.
+        AssertionError: The job ended otherwise, its history tells something else, the fault was noticed too late, or a
+            committed checkpoint is gone.
     """
     space, name = arena.space, arena.job
     applied = time.time()
@@ -55,6 +56,10 @@ def run(arena: Arena, fault: Fault, job: list[dict[str, Any]], *, epochs: int) -
         status = space.wait_phase(name, "Succeeded", timeout_s=RUN_S)
     history = status.get("history", [])
     _check(fault, status, history, space, name)
+    noticed = _since(struck, timeline.seen.restarted)
+    if fault.account != "none":
+        assert noticed is not None, f"{fault.name}: no next attempt was seen"
+        assert noticed <= fault.detected_within_s, f"{fault.name}: noticed after {noticed} s"
     assert before <= committed(space, name), "a committed checkpoint is lost"
     whole(space, name, epochs=epochs)
     again = _first_step(space, name, status["attempt"]) if status["attempt"] else None
@@ -63,7 +68,7 @@ def run(arena: Arena, fault: Fault, job: list[dict[str, Any]], *, epochs: int) -
         causes=tuple(entry["cause"] for entry in history),
         restarts=status["restarts"],
         preemptions=status.get("preemptions", 0),
-        detected_s=_since(struck, timeline.seen.restarted),
+        detected_s=noticed,
         created_s=_since(struck, timeline.seen.created),
         first_step_s=_since(struck, again),
         lost_steps=history[-1].get("lostSteps") if history else None,
