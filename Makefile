@@ -68,7 +68,7 @@ simulate: $(SYNCED) ## 20,000 simulated histories (HISTORIES=N FROM=SEED SIMULAT
 
 .PHONY: integration
 integration: $(SYNCED) ## A real API server and real storage servers, no nodes
-	@$(PYTEST) tests/integration --durations 25
+	@$(PYTEST) tests/integration -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 .PHONY: crash
 crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_FULL=1 for every repetition

@@ -1,9 +1,9 @@
 """`make test`: every stage in turn, with its time; the test bed is built meanwhile.
 
 The Go builds and images of the test bed take minutes on a machine that has nothing cached. They run beside the stages
-that need no cluster; what they print goes to a file that is shown when they fail. The integration tests mostly wait for
-servers and the crash matrix for nothing, so these two run side by side, and their output follows when both have ended.
-The simulation follows the crash matrix, which is done first.
+that need no cluster; what they print goes to a file that is shown when they fail. The integration tests wait half
+of their time for servers, and the crash matrix for nothing: these two run side by side, and their output follows when
+both have ended. The simulation follows the crash matrix, which is done first.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ __all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "hdfs_server
 
 @pytest.fixture(scope="session")
 def api_server() -> Iterator[Bed]:
-    """Return a real API server (etcd, apiserver, controller-manager, scheduler), without nodes."""
-    name = os.environ.get("PACELINE_TEST_BED", "integration")
+    """Return a real API server (etcd, apiserver, controller-manager, scheduler), without nodes; one a process."""
+    name = "-".join(["integration", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
     with bed(name=name, nodes=0, s3=False, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
         yield b
 

@@ -60,6 +60,14 @@ class Cluster:
     def nodes(self, job: str) -> list[str]:
         return [pod["spec"]["nodeName"] for pod in self.pods(job) if "nodeName" in pod["spec"]]
 
+    def bind(self, job: str, node: str, count: int) -> None:
+        """Give `count` pods of the job the node, as a scheduler does; nobody asks here whether there is room."""
+        waiting = [pod["metadata"]["name"] for pod in self.pods(job) if "nodeName" not in pod["spec"]]
+        for name in waiting[:count]:
+            target = {"apiVersion": "v1", "kind": "Node", "name": node}
+            binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+            self.server.api.call("POST", f"/api/v1/namespaces/{self.namespace}/pods/{name}/binding", binding)
+
     def whole(self, job: str, count: int) -> bool:
         running = [pod for pod in self.pods(job) if pod["status"]["phase"] == "Running"]
         return len(running) == count
@@ -163,16 +171,20 @@ def test_two_jobs_that_fit_alone_finish_one_after_the_other_by_pod_group(
 def test_two_jobs_that_fit_alone_finish_one_after_the_other_by_timeout(
     cluster: Cluster, running: OperatorProcess
 ) -> None:
-    """Half of the GPUs are taken while `a` starts, and when they are free `b` goes first: four of six pods each."""
-    cluster.priority("patient", 1000, preemptionPolicy="Never")
+    """Half of the GPUs are taken by others until each job has four of its six pods placed, and lacks two.
+
+    That the second job's four get their nodes while the others are still there leaves the scheduler no choice.
+    """
     for node in cluster.server.fake_node_names:
         cluster.blocker(node, **{"nvidia.com/gpu": "2"})
-    cluster.apply(six("a", gang="Timeout", timeoutSeconds=6))
+    cluster.apply(six("a", gang="Timeout", timeoutSeconds=12))
     until(lambda: len(cluster.nodes("a")) == 4, lambda: told(cluster, "a"))
-    cluster.apply(six("b", gang="Timeout", timeoutSeconds=6, priorityClassName="patient"))
+    cluster.apply(six("b", gang="Timeout", timeoutSeconds=12))
     until(lambda: len(cluster.pods("b")) == 6, lambda: told(cluster, "b"))
+    for node in cluster.server.fake_node_names:
+        cluster.bind("b", node, 2)
     cluster.unblock()
-    until(lambda: len(cluster.nodes("b")) == 4, lambda: told(cluster, "a", "b"))
+    assert len(cluster.nodes("b")) == 4
     assert len(cluster.nodes("a")) == 4, "they block each other"
     assert cluster.groups() == []
 
@@ -182,7 +194,7 @@ def test_two_jobs_that_fit_alone_finish_one_after_the_other_by_timeout(
                 cluster.end(job)
         return all(cluster.status(job).get("phase") == "Succeeded" for job in "ab")
 
-    until(over, lambda: told(cluster, "a", "b"))
+    until(over, lambda: told(cluster, "a", "b"), timeout_s=2 * PLACED_S)
     assert any(cluster.status(job).get("attempt") for job in "ab")
     records = [record for job in "ab" for record in cluster.status(job).get("history", [])]
     assert {record["cause"] for record in records} == {"Unschedulable"}

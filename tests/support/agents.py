@@ -21,7 +21,7 @@ from tests.support.timeouts import AGENT_RUN_S, LOCAL_S
 SDK = Path(__file__).resolve().parents[2] / "sdk"
 
 
-def wait_for(what: Callable[[], Any], timeout_s: float = LOCAL_S) -> Any:
+def wait_for(what: Callable[[], Any], timeout_s: float = AGENT_RUN_S) -> Any:
     """Poll until `what` gives something true, and return that."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:

@@ -5,6 +5,6 @@ from __future__ import annotations
 # A local process or server answers within milliseconds; two busy cores may take seconds.
 LOCAL_S = 10.0
 # An agent with its processes, from start to end, on two busy cores.
-AGENT_RUN_S = 30.0
+AGENT_RUN_S = 90.0
 # Sixteen threads at a store on the same two cores; a data node of HDFS takes half a second for each file.
 STORE_S = 120.0
