@@ -30,7 +30,7 @@ def main(out: str) -> None:
         figures_file = str(Path(directory, "figures.json"))
 
         def train_loop(config: dict[str, Any]) -> None:
-            import report_loop
+            import report_loop  # type: ignore[import-not-found]  # in the worker, whose path has this folder
             from ray import train
 
             figures = {"paced": report_loop.metrics_only(train.report, count=60, pace_s=report_loop.PACE_S)}

@@ -134,7 +134,7 @@ def _pyarrow(up: bool, local: Path, uri: str) -> Move:
 
 def _ray(up: bool, local: Path, uri: str) -> Move:
     # What its report() and Checkpoint.to_directory() call for the files.
-    from ray.train._internal import storage  # type: ignore[import-not-found]
+    from ray.train._internal import storage
 
     store, path = _arrow_store(uri)
     if up:

@@ -162,9 +162,13 @@ def test_two_jobs_that_fit_alone_finish_one_after_the_other_by_pod_group(
     cluster.end(first)
     until(lambda: cluster.whole(second, 6), lambda: told(cluster, "a", "b"))
     cluster.end(second)
-    for job in ("a", "b"):
-        until(lambda job=job: cluster.status(job).get("phase") == "Succeeded", lambda: told(cluster, "a", "b"))
-        assert not cluster.status(job).get("history")
+    done = [("a", "Succeeded", None), ("b", "Succeeded", None)]
+
+    def ends() -> list[tuple[str, Any, Any]]:
+        seen = {job: cluster.status(job) for job in "ab"}
+        return [(job, status.get("phase"), status.get("history") or None) for job, status in seen.items()]
+
+    until(lambda: ends() == done, lambda: told(cluster, "a", "b"))
     assert running.refused() == []
 
 
@@ -206,8 +210,9 @@ def test_placement_is_as_told(cluster: Cluster, running: OperatorProcess) -> Non
     expected = {"Pack": 1, "Spread": 2, "StrictPack": 1, "StrictSpread": 2}
     cluster.apply(*(make_trainjob(kind.lower()).workers(2).placement(kind) for kind in expected))
     cluster.apply(make_trainjob("too-wide").workers(3).placement("StrictSpread"))
+    jobs = [kind.lower() for kind in expected]
+    until(lambda: all(cluster.whole(job, 2) for job in jobs), lambda: told(cluster, *jobs))
     for kind, nodes in expected.items():
-        until(lambda kind=kind: cluster.whole(kind.lower(), 2), lambda kind=kind: told(cluster, kind.lower()))
         assert len(set(cluster.nodes(kind.lower()))) == nodes, kind
     until(lambda: cluster.scheduled("too-wide")[0] == "Unschedulable", lambda: told(cluster, "too-wide"))
     assert "anti-affinity" in cluster.scheduled("too-wide")[1]

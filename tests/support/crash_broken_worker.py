@@ -42,4 +42,4 @@ def _do_not_wait() -> None:
     def hasty(metrics: dict[str, Any], **options: Any) -> None:
         report(metrics, **{**options, "wait": False})
 
-    train.report = hasty
+    train.report = hasty  # type: ignore[assignment]

@@ -87,7 +87,7 @@ class TrainJobBuilder:
         metadata = {"labels": labels or {}, "annotations": annotations or {}}
         return self.set(podTemplate={"metadata": metadata, "spec": spec or {}})
 
-    def scheduling(self, **fields: str) -> TrainJobBuilder:
+    def scheduling(self, **fields: Any) -> TrainJobBuilder:
         return self._in("scheduling", **fields)
 
     def inject_agent(self, inject: bool) -> TrainJobBuilder:

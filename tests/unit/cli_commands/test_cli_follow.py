@@ -39,7 +39,7 @@ def test_wait_follows_to_success(api: KubeApi, paceline: Paceline) -> None:
     phases = [line.split()[2] for line in ran.out.splitlines() if "  digits  " in line]
     assert phases == ["Starting", "Running", "Running", "Succeeded"]
     assert "accuracy=0.97" in ran.out
-    assert CHECKPOINT["path"] in ran.out
+    assert str(CHECKPOINT["path"]) in ran.out
 
 
 def test_wait_for_a_failed_job_is_code_1(api: KubeApi, paceline: Paceline) -> None:
