@@ -143,8 +143,7 @@ FAULTS = (
     Fault("kill -9 of the lead agent", _kill_agent(0), frozenset({"WorkerFailed"}), "restart", rank=0),
     Fault("memory of a worker filled", _fill_memory, frozenset({"OOMKilled"}), "restart", rank=3,
           detected_within_s=20, edits={"workers__sharedMemory": "2Gi"}),
-    # All ranks wait in the same collective: which of them does not take part cannot be told by their reports.
-    Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart",
+    Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart", rank=3,
           detected_within_s=40, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
     Fault("pod deleted", _delete_pod, frozenset({"PodDeleted"}), "restart", rank=2, torchrun=True),
     Fault("node drained", _drain, frozenset({"PodEvicted"}), "preemption", rank=2, heal_after_s=20),

@@ -138,7 +138,7 @@ class Agent:
             )
             self._processes.append(started)
             self._output.add(rank, stdout, stderr, prefix=f"[rank {rank}] " if several else "")
-            self._node.ranks[rank] = replace(self._node.ranks[rank], state="running")
+            self._node.started(rank, started.pid)
         self._state = "running"
         self._node.wake()
 

@@ -50,8 +50,10 @@ class Process:
         try:
             if Path(f"/proc/{self.pid}/exe").resolve().name in _SHELLS:
                 os.killpg(self.pid, number)
+                os.killpg(self.pid, signal.SIGCONT)
             else:
                 self._popen.send_signal(number)
+                self._popen.send_signal(signal.SIGCONT)  # one that is stopped would not hear of it
         except (ProcessLookupError, PermissionError, FileNotFoundError):  # the last: it has just ended
             pass
 
