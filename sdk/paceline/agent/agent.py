@@ -195,21 +195,26 @@ class Agent:
         failed = code != 0
         if failed and not self._is_stopped():
             self._output.wait(ended.rank, _LAST_OUTPUT_S)
-            self._failure = failures.from_exit(
-                ended.rank,
-                ended.returncode,
-                time=rfc3339(time.time()),
-                exception=self._node.exceptions.get(ended.rank),
-                last_lines=self._output.last_lines(ended.rank),
-                refused=self._node.orders.no_checkpoints,
-                out_of_memory=self._oom.struck(),
-            )
+            self._failure = self._node.failure = self._describe(ended, ended.returncode)
             log.say(self._failure.sentence)
-            self._node.failure = self._failure
+        elif failed and not ended.signalled:
+            # Of itself, or since another has left: what came first is the stop, so only the log has it.
+            log.say(f"while the group ends: {self._describe(ended, ended.returncode).sentence}")
         self._node.ranks[ended.rank] = replace(
             self._node.ranks[ended.rank], state="failed" if failed else "succeeded", exit_code=code
         )
         self._node.wake()
+
+    def _describe(self, ended: process.Process, returncode: int) -> Failure:
+        return failures.from_exit(
+            ended.rank,
+            returncode,
+            time=rfc3339(time.time()),
+            exception=self._node.exceptions.get(ended.rank),
+            last_lines=self._output.last_lines(ended.rank),
+            refused=self._node.orders.no_checkpoints,
+            out_of_memory=self._oom.struck(),
+        )
 
     def _end_processes(self) -> None:
         if self._terminated_at is not None:
@@ -242,6 +247,7 @@ class Agent:
         if self._signals > 1:
             self._ending.ask()
         elif self._terminated_at is None:
+            self._reap()  # what had ended before did not end of this
             self._terminated_at = time.monotonic()
             log.say(f"{signal.Signals(number).name}: ending the processes, then storing what they reported")
             if self._lead is not None:
