@@ -149,6 +149,9 @@ FAULTS = (
     Fault("node drained", _drain, frozenset({"PodEvicted"}), "preemption", rank=2, heal_after_s=20),
     Fault("node loses power", _lose_node(containers=True), NODE_GONE, "preemption", rank=2, heal_after_s=90,
           detected_within_s=30, torchrun=True),
+    # Sooner than anybody calls it lost: only the words of its own containerd and kubelet tell what has happened.
+    Fault("node restarts", _lose_node(containers=True), NODE_GONE, "preemption", rank=2, heal_after_s=3,
+          detected_within_s=30),
     Fault("network between two pods cut", _cut_network, NODE_GONE, "preemption", heal_after_s=60, detected_within_s=40),
     Fault("Service deleted", _delete_service),
     Fault("kill -9 of the operator", _kill_operator),
