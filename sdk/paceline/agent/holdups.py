@@ -17,7 +17,7 @@ from paceline.agent.beat import RankState
 
 Held = Literal["", "T", "t", "D"]  # the letters of /proc/PID/stat
 
-STOPPED = ("T", "t")
+STOPPED: tuple[Held, ...] = ("T", "t")
 WORDS = {
     "T": "is stopped (SIGSTOP or the like)",
     "t": "is held by a debugger",
@@ -95,7 +95,7 @@ def state_of(pid: int) -> Held:
     seen = {one: _state(one) for one in (pid, *_descendants(pid))}
     for letter in STOPPED:
         if letter in seen.values():
-            return letter  # type: ignore[return-value]
+            return letter
     return "D" if seen[pid] == "D" else ""
 
 
