@@ -30,6 +30,7 @@ from paceline.agent.waiting import until_set
 _LAST_OUTPUT_S = 1.0
 _TICK_S = 0.5
 _FINISH_TICK_S = 0.05
+_STACKS_FIRST_S = 3.0  # for the pod of a stalled rank to end before the others
 
 
 class Agent:
@@ -71,6 +72,7 @@ class Agent:
                 survivor.kill()
         exit_code = self._judge()
         await self._leave_word(exit_code)
+        await self._let_the_stalled_end()
         self._close()
         return exit_code
 
@@ -344,6 +346,13 @@ class Agent:
                 await asyncio.wait_for(self._lead.write_error(self._failure), 10)
         except (AgentError, asyncio.TimeoutError, Exception) as e:
             log.say(f"the run files could not be stored: {e}")
+
+    async def _let_the_stalled_end(self) -> None:
+        """With the first pod that ends the others are deleted, and the stacks stand in one of them."""
+        end, told = time.monotonic() + _STACKS_FIRST_S, self._failure
+        elsewhere = told is not None and told.reason == c.REASON_STALLED and told.rank not in self._config.ranks
+        while elsewhere and not self._signals and time.monotonic() < end:
+            await self._next_change()
 
     def _close(self) -> None:
         for task in [*self._tasks, *self._aside]:
