@@ -143,8 +143,9 @@ FAULTS = (
     Fault("kill -9 of the lead agent", _kill_agent(0), frozenset({"WorkerFailed"}), "restart", rank=0),
     Fault("memory of a worker filled", _fill_memory, frozenset({"OOMKilled"}), "restart", rank=3,
           detected_within_s=20, edits={"workers__sharedMemory": "2Gi"}),
+    # No limit is shorter than three times the longest silence before a report: here that before the first one.
     Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart", rank=3,
-          detected_within_s=40, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
+          detected_within_s=90, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
     Fault("pod deleted", _delete_pod, frozenset({"PodDeleted"}), "restart", rank=2, torchrun=True),
     Fault("node drained", _drain, frozenset({"PodEvicted"}), "preemption", rank=2, heal_after_s=20),
     Fault("node loses power", _lose_node(containers=True), NODE_GONE, "preemption", rank=2, heal_after_s=90,
