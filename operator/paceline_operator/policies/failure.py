@@ -172,6 +172,9 @@ def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) 
 def _details(pod: PodSeen, report: AgentReport | None, told: WorkerFailure) -> str:
     if told.type and told.message:
         return f"{told.type}: {told.message}"
+    if told.reason == contract.AGENT_STALLED:
+        # Who hangs, and then the stacks.
+        return "\n".join((told.message, *told.last_lines[-MAX_LINES:]))
     if told.last_lines:
         return "\n".join(told.last_lines[-MAX_LINES:])
     if told.message:

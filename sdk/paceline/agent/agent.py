@@ -327,7 +327,7 @@ class Agent:
         if stop.reason != c.REASON_STALLED:
             return stop
         self._output.wait(stop.rank, _LAST_OUTPUT_S)
-        return replace(stop, last_lines=tuple(self._output.last_lines(stop.rank)))
+        return failures.with_stacks(stop, self._output.last_lines(stop.rank))
 
     async def _leave_word(self, exit_code: int) -> None:
         """Termination message; on the lead also the run files and error.json."""

@@ -241,6 +241,11 @@ def test_what_no_restart_mends_is_final(reason: str, cause: str) -> None:
     [
         pytest.param("line 1\nline 2\n", "line 1\nline 2", id="a log's end"),
         pytest.param(termination(failure={"lastLines": ["a", "b"]}), "a\nb", id="last lines"),
+        pytest.param(
+            termination(failure={"reason": "Stalled", "message": "rank 3 is stopped", "lastLines": ["stack"]}),
+            "rank 3 is stopped\nstack",
+            id="who hangs, and its stack",
+        ),
         pytest.param(termination(), "Error", id="nothing told"),
         pytest.param("", "Error", id="no message"),
     ],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from paceline.agent.beat import RankState
-from paceline.agent.failure import Failure, find_exception, from_exit
+from paceline.agent.failure import Failure, find_exception, from_exit, with_stacks
 from paceline.agent.silence import lost_pods
 from paceline.agent.status import slowest, termination_message
 
@@ -144,3 +144,13 @@ def test_signs_of_life_of_an_agent_that_hangs_do_not_count_for_ever() -> None:
         )  # fmt: skip
 
     assert [found(now) for now in (100, 600, 621)] == [False, False, True]
+
+
+def test_the_stacks_of_a_stall_are_told_without_the_names_of_all_modules() -> None:
+    lines = [
+        "Fatal Python error: Aborted",
+        '  File "train.py", line 49 in main',
+        "",
+        "Extension modules: a, b (total: 2)",
+    ]
+    assert with_stacks(Failure("rank 3 hangs", rank=3), lines).last_lines == tuple(lines[:3])
