@@ -36,12 +36,13 @@ def main() -> int:
     parser.add_argument("--without-torchrun", action="store_true", help="measure no torchrun beside")
     parser.add_argument("--write", type=Path, help="write the figures as JSON to this file")
     parser.add_argument("--table", type=Path, help="strike nothing: put the figures of this file into the docs")
+    parser.add_argument("--bed", default="chaos", metavar="NAME", help="of the bed; two at a time need two names")
     options = parser.parse_args()
     if options.table:
         table.write(json.loads(options.table.read_text()), PAGE)
         return 0
     faults = [BY_NAME[name] for name in options.only] if options.only else list(FAULTS)
-    with bed(name="chaos", nodes=3, gpus_per_node=4, s3=True, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
+    with bed(name=options.bed, nodes=3, gpus_per_node=4, s3=True, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
         stack = stacks.on_bed(b)
         stack.install()
         figures: dict[str, Any] = {"machine": _machine(), "paceline": [], "torchrun": []}

@@ -143,13 +143,16 @@ FAULTS = (
     Fault("kill -9 of the lead agent", _kill_agent(0), frozenset({"WorkerFailed"}), "restart", rank=0),
     Fault("memory of a worker filled", _fill_memory, frozenset({"OOMKilled"}), "restart", rank=3,
           detected_within_s=20, edits={"workers__sharedMemory": "2Gi"}),
-    # All ranks wait in the same collective: which of them does not take part cannot be told by their reports.
-    Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart",
-          detected_within_s=40, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
+    # No limit is shorter than three times the longest silence before a report: here that before the first one.
+    Fault("SIGSTOP of a worker", _signal_worker(3, signal.SIGSTOP), frozenset({"Stalled"}), "restart", rank=3,
+          detected_within_s=90, edits={"failurePolicy__stallTimeoutSeconds": 15}, torchrun=True),
     Fault("pod deleted", _delete_pod, frozenset({"PodDeleted"}), "restart", rank=2, torchrun=True),
     Fault("node drained", _drain, frozenset({"PodEvicted"}), "preemption", rank=2, heal_after_s=20),
     Fault("node loses power", _lose_node(containers=True), NODE_GONE, "preemption", rank=2, heal_after_s=90,
           detected_within_s=30, torchrun=True),
+    # Sooner than anybody calls it lost: only the words of its own containerd and kubelet tell what has happened.
+    Fault("node restarts", _lose_node(containers=True), NODE_GONE, "preemption", rank=2, heal_after_s=3,
+          detected_within_s=30),
     Fault("network between two pods cut", _cut_network, NODE_GONE, "preemption", heal_after_s=60, detected_within_s=40),
     Fault("Service deleted", _delete_service),
     Fault("kill -9 of the operator", _kill_operator),

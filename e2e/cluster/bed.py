@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import yaml
 
-from e2e.cluster import build, cgroups, gcs, hdfs, imagestore, paths
+from e2e.cluster import build, cgroups, gcs, hdfs, imagestore, network, paths
 from e2e.cluster.api import Api
 from e2e.cluster.controlplane import NODE_GRACE_S, ControlPlane
 from e2e.cluster.errors import BedError
@@ -152,7 +152,11 @@ class Bed:
         The controller manager notices after `node_grace_s`. With `containers=False` the containers run on,
         unattended: a machine that lost only its connection.
         """
-        self._nodes[name].kill(containers=containers)
+        node = self._nodes[name]
+        if containers:
+            # The kernel that all nodes share would tell the peers of each killed process that it is gone.
+            network.unplug(self.addresses, self.addresses.node_pods(node.layout.index))
+        node.kill(containers=containers)
 
     def container_pids(self, name: str) -> list[int]:
         """Processes of all containers of a node, as this machine counts them."""
@@ -163,6 +167,7 @@ class Bed:
         node = self._nodes[name]
         node.kill()
         node.forget_running()
+        network.plug(self.addresses, self.addresses.node_pods(node.layout.index))
         self._start_nodes([node])
 
     def shared_volume(self, claim: str, namespace: str, size: str = "1Gi") -> Path:

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from e2e.cluster import build
 from e2e.cluster.components import FAKE_GCS
@@ -16,22 +17,29 @@ from e2e.cluster.stores import StorageServer, answers_http, free_port
 PROJECT = "paceline-test"
 PORT = 4443
 
+Backend = Literal["filesystem", "memory"]
+
 
 class GcsServer(StorageServer):
     """One GCS endpoint. It enforces generation matches and declared checksums, and knows which buckets exist.
 
     Not enforced: credentials. Not usable: resuming an upload after a broken connection (a status query damages the
     object), and uploads in parts that span a restart. Objects are buffered whole: keep them below 64 MiB.
+    With the backend `filesystem` an object whose name ends in a slash becomes a directory, which no listing shows; with
+    `memory` it is an object like any other, and nothing outlives a restart.
     """
 
-    def __init__(self, process: BedProcess, folder: Path, address: str, port: int) -> None:
+    def __init__(
+        self, process: BedProcess, folder: Path, address: str, port: int, *, backend: Backend = "filesystem"
+    ) -> None:
         super().__init__(process, folder, address)
         self.endpoint = f"http://{address}:{port}"
         self.project = PROJECT
         self._port = port
+        self._backend = backend
 
     @classmethod
-    def start_local(cls, folder: Path, port: int = 0) -> GcsServer:
+    def start_local(cls, folder: Path, port: int = 0, *, backend: Backend = "filesystem") -> GcsServer:
         """Start one on 127.0.0.1 without any cluster, with its data, log and record below `folder`.
 
         Needs Go for the first build only, no root and no bed. `port` 0 takes a free one.
@@ -39,7 +47,7 @@ class GcsServer(StorageServer):
         build.ensure(FAKE_GCS)
         folder = folder.resolve()
         process = BedProcess(f"gcs-{folder.name}", "gcs", folder)
-        server = cls(process, folder / "data", "127.0.0.1", port or free_port())
+        server = cls(process, folder / "data", "127.0.0.1", port or free_port(), backend=backend)
         server.start()
         return server
 
@@ -52,7 +60,7 @@ class GcsServer(StorageServer):
             "port": str(self._port),
             "public-host": authority,
             "external-url": self.endpoint,
-            "backend": "filesystem",
+            "backend": self._backend,
             "filesystem-root": str(self.folder),
             "log-level": "warn",
         }

@@ -9,6 +9,8 @@ from pathlib import Path
 from e2e.cluster.errors import BedError
 from e2e.cluster.slots import Addresses
 
+_UNPLUGGED = (("FORWARD", "-s"), ("FORWARD", "-d"), ("INPUT", "-s"))
+
 
 def run(*command: str, check: bool = True, stdin: str | None = None) -> str:
     """Run a short command; its stderr is part of the error."""
@@ -50,6 +52,20 @@ def add_address(addresses: Addresses, address: str) -> None:
 def inside(addresses: Addresses, *command: str, check: bool = True) -> str:
     """Run a command in the bed's network (the file system stays the host's)."""
     return run("nsenter", f"--net=/run/netns/{addresses.netns}", "--", *command, check=check)
+
+
+def unplug(addresses: Addresses, pods: str) -> None:
+    """Drop every packet from and to the pods of a node, until `plug`."""
+    for chain, side in _UNPLUGGED:
+        inside(addresses, "iptables", "-w", "-I", chain, side, pods, "-j", "DROP")
+
+
+def plug(addresses: Addresses, pods: str) -> None:
+    """Undo `unplug`, however often it was done."""
+    for chain, side in _UNPLUGGED:
+        rule = (chain, side, pods, "-j", "DROP")
+        while f"-A {chain} {side} {pods} -j DROP" in inside(addresses, "iptables", "-w", "-S", chain):
+            inside(addresses, "iptables", "-w", "-D", *rule)
 
 
 def exists(addresses: Addresses) -> bool:

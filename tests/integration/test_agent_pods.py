@@ -220,3 +220,31 @@ def test_a_worker_that_hangs_is_named_with_its_stack(two: Job) -> None:
     assert any("wait_for_a_message_that_never_comes" in line for line in told["lastLines"])
     assert "wait_for_a_message_that_never_comes" in second.log
     assert lead.message["failure"]["message"] == told["message"]
+
+
+WAITS_IN_A_COLLECTIVE = """
+    import os, time
+    from paceline import train
+    def wait_for_the_others():
+        time.sleep(3600)
+    for i in range(4):
+        time.sleep(0.1 * int(os.environ["RANK"]))  # rank 0 is the first to wait
+        train.report({"step": i})
+    wait_for_the_others()
+"""
+
+
+def test_of_ranks_that_all_wait_the_stopped_one_is_named(two: Job) -> None:
+    command = two.script(WAITS_IN_A_COLLECTIVE)
+    pods = [two.start(command, pod=i, PACELINE_STALL_SECONDS="3") for i in range(2)]
+    wait_for(lambda: (s := pods[0].status()) and all(r["step"] == 3 for r in s["ranks"]))
+    (worker,) = pods[1].worker_pids()
+    os.kill(worker, signal.SIGSTOP)
+    assert pods[1].wait() == 76
+    ended = time.monotonic()
+    assert pods[0].wait() == 76
+    assert time.monotonic() - ended > 1, "the operator deletes what runs when the first pod has ended"
+    assert "rank 1 is stopped (SIGSTOP or the like), with 4 reports, as all" in pods[0].log
+    told = pods[1].message["failure"]
+    assert (told["reason"], told["rank"]) == ("Stalled", 1)
+    assert any("wait_for_the_others" in line for line in told["lastLines"]), "it was let go to tell where it was"

@@ -227,6 +227,39 @@ def test_a_process_that_outlives_sigterm_is_killed_before_the_grace_ends(one: Jo
     assert 1.5 < time.monotonic() - begun < 3
 
 
+def test_a_process_that_failed_before_the_signal_failed_of_itself(one: Job) -> None:
+    """As when a pod is deleted at the moment in which its worker fails: the agent hears of both at once."""
+    pod = one.start(one.script("import time; time.sleep(600)"))
+    (worker,) = wait_for(pod.worker_pids)
+    pod.process.send_signal(signal.SIGSTOP)
+    os.kill(worker, signal.SIGSEGV)
+    wait_for(lambda: ") Z " in Path(f"/proc/{worker}/stat").read_text())
+    pod.terminate()
+    pod.process.send_signal(signal.SIGCONT)
+    assert pod.wait() == 139, pod.log
+    assert (pod.message["outcome"], pod.message["failure"]["signal"]) == ("failed", "SIGSEGV")
+
+
+def test_what_a_process_fails_of_after_the_stop_stands_in_the_log(one: Job) -> None:
+    pod = one.start(
+        one.script(
+            """
+            import time
+            from paceline import train
+            while not train.should_stop():
+                train.report({"step": 1})
+                time.sleep(0.02)
+            raise ValueError("the last checkpoint cannot be saved")
+            """
+        )
+    )
+    wait_for(lambda: (s := pod.status()) and s["ranks"][0]["step"])
+    pod.terminate()
+    assert pod.wait() == 143, pod.log
+    assert (pod.message["outcome"], pod.message["failure"]) == ("terminated", None)
+    assert "while the group ends: rank 0 exited 1: ValueError: the last checkpoint cannot be saved" in pod.log
+
+
 def test_a_restart_resumes_from_the_latest_and_continues_the_files(tmp_path: Path) -> None:
     script = """
         import os, pathlib, tempfile

@@ -88,3 +88,43 @@ def test_agents_that_store_a_gibibyte_on_two_loaded_cores_are_not_silent(two: Jo
             process.kill()
             process.wait()
     assert sum(file["size"] for file in two.commits()[0]["files"].values()) == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("givers", "last"),
+    [
+        pytest.param("0, 1", 0, id="the lost pod's part is lacking: dropped at once"),
+        pytest.param("0", 1, id="all that belongs to it is there: committed"),
+    ],
+)
+def test_a_checkpoint_does_not_keep_the_lead_of_a_lost_pod_waiting(two: Job, givers: str, last: int) -> None:
+    """The next attempt's lead waits for this one, as long as it says that it is storing something."""
+    command = two.script(
+        f"""
+        import pathlib, tempfile, time
+        from paceline import train
+        rank = train.get_context().get_world_rank()
+        def save(step):
+            with tempfile.TemporaryDirectory() as d:
+                pathlib.Path(d, f"part-{{rank}}").write_text("x")
+                checkpoint = train.Checkpoint.from_directory(d) if rank in ({givers},) else None
+                train.report({{"step": step}}, checkpoint=checkpoint)
+        save(1)
+        while not pathlib.Path("go").exists():
+            time.sleep(0.05)
+        save(2)
+        time.sleep(1000)
+        """
+    )
+    grace_s = 60
+    short: dict[str, Any] = {"PACELINE_LEAD_LOST_SECONDS": str(LIMIT_S), "PACELINE_GRACE_SECONDS": str(grace_s)}
+    pods = [two.start(command, pod=i, **short) for i in range(2)]
+    wait_for(two.commits)
+    pods[1].process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    (two.directory / "go").touch()
+    assert pods[0].wait() == 75, pods[0].log
+    assert time.monotonic() - begun < LIMIT_S + grace_s / 4, pods[0].log
+    assert pods[0].message["failure"]["reason"] == "AgentLost"
+    assert max(two.commits()) == last, pods[0].log
+    assert ("is dropped" in pods[0].log) == (not last)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from e2e.cluster.gcs import GcsServer
-from paceline.storage import StorageError, resolve, retry, to_arrow
+from paceline.storage import Entry, StorageError, resolve, retry, to_arrow
+from paceline.storage._gcs import GcsStorage, GcsTree
 from tests.support import timeouts
 
 QUICK_S = 20.0  # three tries of gcsfs with its waits, on busy cores
@@ -96,6 +99,35 @@ def test_what_another_client_writes_is_seen_at_once(gcs_server: GcsServer) -> No
         assert other.size(f"{directory}/{i}") == 1
     other.delete(f"{directory}/0")
     assert one.size(f"{directory}/0") is None
+
+
+@pytest.fixture
+def memory_server(tmp_path: Path) -> Iterator[GcsServer]:
+    """A server to which a slash at the end of a name is a letter, as to Google's own."""
+    server = GcsServer.start_local(tmp_path / "gcs", backend="memory")
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.mark.parametrize("by_gcsfs", [False, True])
+def test_what_a_console_leaves_for_a_folder_is_no_file(memory_server: GcsServer, by_gcsfs: bool) -> None:
+    """The S3 storage leaves them out too."""
+    memory_server.make_bucket("folders")
+    storage, path = resolve(uri(memory_server, "folders"))
+    run = f"{path}/{uuid.uuid4().hex[:8]}"
+    assert isinstance(storage, GcsStorage)
+    tree = storage.tree
+    assert isinstance(tree, GcsTree)
+    if by_gcsfs:
+        tree.filesystem.session_kwargs = {"trust_env": True}  # a setting that gcsfs alone follows
+    assert (storage.objects(run) is None) == by_gcsfs
+    for marker in (f"{run}/", f"{run}/c/", f"{run}/empty/"):
+        tree.put_bytes(marker, b"")
+    storage.write(f"{run}/c/part", b"abc")
+    assert list(storage.files(run)) == [Entry("c/part", 3)]
+    assert "c" in storage.directories(run)
 
 
 def test_the_arrow_filesystem_has_the_same_options(gcs_server: GcsServer) -> None:

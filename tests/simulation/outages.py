@@ -83,7 +83,7 @@ class Machines(Kubelets):
             elif "deletionTimestamp" in pod["metadata"]:
                 self._loop.call_later(0.2, self._stopped, worker)
             elif worker.state == "dead":
-                self._truth.incident(worker.job_uid, worker.attempt, worker.index, reasons.WORKER_FAILED)
+                self._truth.incident(worker.job_uid, worker.attempt, worker.index, reasons.NODE_LOST)
                 worker.state = "ended"
                 self._exit(worker, 255, None, reason="Unknown")
             elif worker.unsent is not None:

@@ -58,11 +58,12 @@ class State(msgspec.Struct):
     terminated: Terminated | None = None
 
 
-class Container(msgspec.Struct):
+class Container(msgspec.Struct, rename="camel"):
     """Status of a container."""
 
     name: str = ""
     state: State | None = None
+    last_state: State | None = None
 
 
 class Condition(msgspec.Struct):
@@ -166,8 +167,9 @@ def seen(pod: Pod) -> PodSeen | None:
         return None
     conditions = {condition.type: condition for condition in status.conditions}
     scheduled, disrupted = conditions.get("PodScheduled"), conditions.get("DisruptionTarget")
-    worker = next((c.state for c in status.container_statuses if c.name == contract.WORKER_CONTAINER), None)
-    ended = _ended(status, worker)
+    container = next((c for c in status.container_statuses if c.name == contract.WORKER_CONTAINER), None)
+    worker = container.state if container else None
+    ended = _ended(status, container)
     waiting = _waiting(status)
     return PodSeen(
         name=meta.name,
@@ -212,11 +214,14 @@ def _placed(pod: Pod, scheduled: Condition | None) -> datetime | None:
     return told or pod.metadata.creation_timestamp
 
 
-def _ended(status: Status, worker: State | None) -> Terminated | None:
-    if worker is not None and worker.terminated is not None:
-        return worker.terminated
+def _ended(status: Status, worker: Container | None) -> Terminated | None:
+    if worker is not None and worker.state is not None and worker.state.terminated is not None:
+        return worker.state.terminated
     if status.phase != "Failed":
         return None
+    # A container that the kubelet no longer finds "waits" in a pod that has failed, and ended as its last state says.
+    if worker is not None and worker.last_state is not None and worker.last_state.terminated is not None:
+        return worker.last_state.terminated
     for init in status.init_container_statuses:
         ended = init.state.terminated if init.state else None
         if ended is not None and ended.exit_code != 0:

@@ -26,8 +26,12 @@ OOM = "OOMKilled"
 LOST_BY = {"DeletionByTaintManager", "DeletionByPodGC"}
 PREEMPTED_BY = "PreemptionByScheduler"
 LOST_REASONS = {"NodeLost", "NodeShutdown", "Terminated"}
+# What a container's end is called where nobody saw it: by containerd that comes back after a restart of the node and
+# finds no process (exit code 255), and by the kubelet that finds no container (137). The codes mean nothing.
+LOST_CONTAINER = {"Unknown", "ContainerStatusUnknown"}
 MAX_LINES = 12
 SIGNAL_BASE = 128
+SIGNALS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def _of_pod(pod: PodSeen, pods: Mapping[int, PodSeen], per_pod: int) -> tuple[bo
         rank = 0  # the others tell it
     # All agents tell the failure that ended the attempt, also those of other pods than the failed worker's.
     pod = pods.get(rank // per_pod, pod)
-    exit_code = told.exit_code if told.exit_code is not None else pod.exit_code
+    exit_code = told.exit_code if told.exit_code is not None else None if _lost(pod, told) else pod.exit_code
     cause, final = _cause(pod, told, exit_code, consequence)
     what = _what(pod, told, cause, exit_code)
     return consequence, Failure(
@@ -130,6 +134,8 @@ def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence
         return reasons.POD_EVICTED, False
     if pod.deleting:
         return reasons.POD_DELETED, False
+    if _lost(pod, told):
+        return reasons.NODE_LOST, False
     if OOM in (pod.exit_reason, told.reason):
         return reasons.OOM_KILLED, False
     if told.reason in FINAL:
@@ -139,6 +145,11 @@ def _cause(pod: PodSeen, told: WorkerFailure, exit_code: int | None, consequence
     if exit_code is None or consequence:
         return reasons.POD_FAILED, False
     return reasons.WORKER_FAILED, False
+
+
+def _lost(pod: PodSeen, told: WorkerFailure) -> bool:
+    """Whether the node lost the container. Not where the worker's own end was told: what came after it says nothing."""
+    return pod.exit_reason in LOST_CONTAINER and (not told.reason or told.reason in SEEN_FROM_OUTSIDE)
 
 
 def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) -> str:
@@ -152,7 +163,8 @@ def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) 
         return _taken(pod, cause)
     if exit_code is None:
         return f"failed ({pod.reason or 'no reason given'})"
-    signal = f" (signal {exit_code - SIGNAL_BASE})" if exit_code > SIGNAL_BASE else ""
+    number = exit_code - SIGNAL_BASE
+    signal = f" (signal {number})" if 0 < number <= SIGNALS else ""
     error = f": {': '.join(filter(None, (told.type, told.message)))}" if told.message else ""
     return f"exited {exit_code}{signal}{error}"
 
@@ -160,6 +172,9 @@ def _what(pod: PodSeen, told: WorkerFailure, cause: str, exit_code: int | None) 
 def _details(pod: PodSeen, report: AgentReport | None, told: WorkerFailure) -> str:
     if told.type and told.message:
         return f"{told.type}: {told.message}"
+    if told.reason == contract.AGENT_STALLED:
+        # Who hangs, and then the stacks.
+        return "\n".join((told.message, *told.last_lines[-MAX_LINES:]))
     if told.last_lines:
         return "\n".join(told.last_lines[-MAX_LINES:])
     if told.message:
@@ -183,6 +198,8 @@ def _deleted(pod: PodSeen, per_pod: int) -> Failure:
 
 def _taken(pod: PodSeen, cause: str) -> str:
     node = pod.node or "unknown"
+    if cause == reasons.NODE_LOST and pod.exit_reason in LOST_CONTAINER and not pod.disruption:
+        return f"was lost: node {node} restarted, or lost its container"
     return {
         reasons.NODE_LOST: f"was lost with node {node}",
         reasons.POD_EVICTED: f"was evicted from node {node}",

@@ -30,6 +30,7 @@ from paceline.agent.waiting import until_set
 _LAST_OUTPUT_S = 1.0
 _TICK_S = 0.5
 _FINISH_TICK_S = 0.05
+_STACKS_FIRST_S = 3.0  # for the pod of a stalled rank to end before the others
 
 
 class Agent:
@@ -71,6 +72,7 @@ class Agent:
                 survivor.kill()
         exit_code = self._judge()
         await self._leave_word(exit_code)
+        await self._let_the_stalled_end()
         self._close()
         return exit_code
 
@@ -138,7 +140,7 @@ class Agent:
             )
             self._processes.append(started)
             self._output.add(rank, stdout, stderr, prefix=f"[rank {rank}] " if several else "")
-            self._node.ranks[rank] = replace(self._node.ranks[rank], state="running")
+            self._node.started(rank, started.pid)
         self._state = "running"
         self._node.wake()
 
@@ -195,21 +197,26 @@ class Agent:
         failed = code != 0
         if failed and not self._is_stopped():
             self._output.wait(ended.rank, _LAST_OUTPUT_S)
-            self._failure = failures.from_exit(
-                ended.rank,
-                ended.returncode,
-                time=rfc3339(time.time()),
-                exception=self._node.exceptions.get(ended.rank),
-                last_lines=self._output.last_lines(ended.rank),
-                refused=self._node.orders.no_checkpoints,
-                out_of_memory=self._oom.struck(),
-            )
+            self._failure = self._node.failure = self._describe(ended, ended.returncode)
             log.say(self._failure.sentence)
-            self._node.failure = self._failure
+        elif failed and not ended.signalled:
+            # Of itself, or since another has left: what came first is the stop, so only the log has it.
+            log.say(f"while the group ends: {self._describe(ended, ended.returncode).sentence}")
         self._node.ranks[ended.rank] = replace(
             self._node.ranks[ended.rank], state="failed" if failed else "succeeded", exit_code=code
         )
         self._node.wake()
+
+    def _describe(self, ended: process.Process, returncode: int) -> Failure:
+        return failures.from_exit(
+            ended.rank,
+            returncode,
+            time=rfc3339(time.time()),
+            exception=self._node.exceptions.get(ended.rank),
+            last_lines=self._output.last_lines(ended.rank),
+            refused=self._node.orders.no_checkpoints,
+            out_of_memory=self._oom.struck(),
+        )
 
     def _end_processes(self) -> None:
         if self._terminated_at is not None:
@@ -242,6 +249,7 @@ class Agent:
         if self._signals > 1:
             self._ending.ask()
         elif self._terminated_at is None:
+            self._reap()  # what had ended before did not end of this
             self._terminated_at = time.monotonic()
             log.say(f"{signal.Signals(number).name}: ending the processes, then storing what they reported")
             if self._lead is not None:
@@ -319,7 +327,7 @@ class Agent:
         if stop.reason != c.REASON_STALLED:
             return stop
         self._output.wait(stop.rank, _LAST_OUTPUT_S)
-        return replace(stop, last_lines=tuple(self._output.last_lines(stop.rank)))
+        return failures.with_stacks(stop, self._output.last_lines(stop.rank))
 
     async def _leave_word(self, exit_code: int) -> None:
         """Termination message; on the lead also the run files and error.json."""
@@ -338,6 +346,13 @@ class Agent:
                 await asyncio.wait_for(self._lead.write_error(self._failure), 10)
         except (AgentError, asyncio.TimeoutError, Exception) as e:
             log.say(f"the run files could not be stored: {e}")
+
+    async def _let_the_stalled_end(self) -> None:
+        """With the first pod that ends the others are deleted, and the stacks stand in one of them."""
+        end, told = time.monotonic() + _STACKS_FIRST_S, self._failure
+        elsewhere = told is not None and told.reason == c.REASON_STALLED and told.rank not in self._config.ranks
+        while elsewhere and not self._signals and time.monotonic() < end:
+            await self._next_change()
 
     def _close(self) -> None:
         for task in [*self._tasks, *self._aside]:

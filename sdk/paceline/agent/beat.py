@@ -25,6 +25,7 @@ class RankState:
     step: int | None = None
     time: float | None = None  # of the last report, seconds since the epoch
     exit_code: int | None = None
+    held: str = ""  # what holds a silent one up: a letter of holdups.py
 
     @property
     def ended(self) -> bool:

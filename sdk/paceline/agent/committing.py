@@ -56,6 +56,7 @@ class Committing:
         self.settled = -1  # every round up to this one needs nothing more
         self._done: set[int] = set()  # rounds beyond it that need nothing more either
         self._outcomes: dict[int, Mapping[str, Any]] = {}
+        self._lost: dict[int, str] = {}  # rank that stores nothing more -> why
         self._advancing = False
 
     def heard(self, beat: Beat) -> None:
@@ -63,6 +64,10 @@ class Committing:
         for round_, active in self._active.items():
             active.stored.update(beat.stored.get(round_, {}))
             active.torn = active.torn or beat.torn.get(round_, "")
+
+    def lost(self, ranks: Iterable[int], why: str) -> None:
+        """The pod of these ranks is given up. A checkpoint that lacks a file of theirs will never be complete."""
+        self._lost |= dict.fromkeys(ranks, why)
 
     def uploads(self, ranks: range) -> tuple[Upload, ...]:
         """What the pod of these ranks shall store."""
@@ -96,10 +101,12 @@ class Committing:
             while self._active:
                 round_, active = next(iter(self._active.items()))
                 if active.torn:
-                    await self._give_up(round_, active)
+                    await self._give_up(round_, active, active.torn)
                 elif active.merge.owners.keys() <= active.stored.keys():
                     await self._commit(round_, active)
                     committed = True
+                elif lost := self._never_complete(active.merge, active.stored):
+                    await self._give_up(round_, active, lost)
                 else:
                     break
         finally:
@@ -115,6 +122,10 @@ class Committing:
             )
         if merge.missing:
             why = f"rank {rank_names(merge.missing)} ended before giving its files"
+            log.say(f"checkpoint of report {merge.round} is dropped: {why}")
+            self._settle(merge.round, {"error": why})
+            return
+        if why := self._never_complete(merge):
             log.say(f"checkpoint of report {merge.round} is dropped: {why}")
             self._settle(merge.round, {"error": why})
             return
@@ -159,11 +170,16 @@ class Committing:
             await store("retention", lambda old=old: self._checkpoints.delete(old.index, old.name))  # type: ignore[misc]
             self.commits.remove(old)
 
-    async def _give_up(self, round_: int, active: _Active) -> None:
-        log.say(f"checkpoint of report {round_} is dropped: {active.torn}")
+    def _never_complete(self, merge: Merge, stored: Iterable[str] = ()) -> str:
+        """Why it will not be: a file is lacking whose rank stores nothing more. Empty: it still may be."""
+        lost = {rank: why for rank, why in self._lost.items() if rank in merge.owners.values()}
+        return next((lost[rank] for name, rank in merge.owners.items() if rank in lost and name not in stored), "")
+
+    async def _give_up(self, round_: int, active: _Active, why: str) -> None:
+        log.say(f"checkpoint of report {round_} is dropped: {why}")
         await store("clean-up", lambda: self._checkpoints.abandon(active.index, active.merge.name))
         del self._active[round_]
-        self._settle(round_, {"error": active.torn})
+        self._settle(round_, {"error": why})
 
     def _settle(self, round_: int, outcome: Mapping[str, Any]) -> None:
         self._outcomes[round_] = outcome

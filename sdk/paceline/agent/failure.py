@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from paceline import _contract as c
@@ -105,6 +105,13 @@ def from_exit(
         last_lines=tuple(last_lines),
         time=time,
     )
+
+
+def with_stacks(stalled: Failure, last_lines: Sequence[str]) -> Failure:
+    """A stall, with what Python's fault handler wrote of the process that hangs."""
+    # The handler ends with the names of all native modules: kilobytes that say nothing.
+    told = (line for line in last_lines if not line.startswith("Extension modules: "))
+    return replace(stalled, last_lines=tuple(told))
 
 
 def find_exception(lines: Sequence[str]) -> dict[str, str] | None:

@@ -68,6 +68,7 @@ class Lead:
         self._stalls = StallWatch(config.stall_s)
         self._stragglers = StragglerWatch(range(config.world_size))
         self._agreement = Agreement(config.nodes)
+        self._given_up: set[int] = set()  # pods of which nothing more is expected
         self._wake = asyncio.Event()
         self.failure: Failure | None = None
 
@@ -302,20 +303,34 @@ class Lead:
                 " paceline.train.report() on every rank, with or without a checkpoint"
             )
             self._waiting_since = waiting[0], now + 10 * _WAIT_WARNING_S
-        if self.failure is None:
-            lost = silence.lost_pod(
-                self._config.nodes,
-                self._config.local_world_size,
-                now=now,
-                started=self._started,
-                heard=self._heard,
-                done=frozenset(node for node, beat in self._beats.items() if beat.done),
-                start_limit_s=self._config.lead_start_s,
-                limit_s=self._config.lead_lost_s,
-                felt=dict(self._felt),
-                awake=awake,
-            )
-            self.failure = replace(lost, time=rfc3339(time.time())) if lost else None
+        lost = silence.lost_pods(
+            self._config.nodes,
+            self._config.local_world_size,
+            now=now,
+            started=self._started,
+            heard=self._heard,
+            done=frozenset(node for node, beat in self._beats.items() if beat.done),
+            start_limit_s=self._config.lead_start_s,
+            limit_s=self._config.lead_lost_s,
+            felt=dict(self._felt),
+            awake=awake,
+        )
+        for node, failure in lost.items():
+            if self.failure is None:
+                self.failure = replace(failure, time=rfc3339(time.time()))
+            if node not in self._given_up:
+                self._give_up(node)
+
+    def _give_up(self, node: int) -> None:
+        """Nothing more is expected of a pod, whatever the attempt ends of: who waits for it wastes the grace period."""
+        self._given_up.add(node)
+        size = self._config.local_world_size
+        ranks = range(node * size, (node + 1) * size)
+        for rank in ranks:
+            self._rounds.ended(rank, failed=True)
+        if self._committing is not None:
+            self._committing.lost(ranks, f"pod {node} was given up before its files were stored")
+        self._wake.set()
 
     def _look_for_stalls(self) -> None:
         now = self._clock()

@@ -17,6 +17,7 @@ from paceline.agent.config import AgentConfig
 from paceline.agent.copies import SharedCopies
 from paceline.agent.errors import AgentError, LeadLostError
 from paceline.agent.failure import Failure
+from paceline.agent.holdups import Holdups
 from paceline.agent.link import HttpLink, Link, LinkDownError
 from paceline.agent.pending import Pending
 from paceline.agent.pulse import Pulse
@@ -58,6 +59,7 @@ class Node:
         self.staging = config.directory / "staging"
         self.ranks = {rank: RankState(rank) for rank in config.ranks}
         self._recent = {rank: Recent() for rank in config.ranks}
+        self._holdups = Holdups(config.stall_s)
         self.exceptions: dict[int, Mapping[str, Any]] = {}
         self._pending = Pending(config.max_pending, ask_lead=self.wake)
         self._uploads = Uploads(self._stores, progress=self._progress, advanced=self.wake, failed=self._fail)
@@ -137,6 +139,11 @@ class Node:
         self._pending.add(round_, rank, staged)
         return ""
 
+    def started(self, rank: int, pid: int) -> None:
+        """This process runs the rank."""
+        self.ranks[rank] = replace(self.ranks[rank], state="running")
+        self._holdups.started(rank, pid)
+
     # --- the lead ------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -198,7 +205,7 @@ class Node:
             run_id=self._config.run_id,
             attempt=self._config.attempt,
             node_rank=self._config.node_rank,
-            ranks=tuple(self.ranks.values()),
+            ranks=self._holdups.told(self.ranks.values()),
             offers=self._pending.offers(),
             stored=self._uploads.stored,
             torn=self._uploads.torn,

@@ -24,6 +24,7 @@ class Process:
     def __init__(self, rank: int, popen: subprocess.Popen[bytes]) -> None:
         self.rank = rank
         self.returncode: int | None = None  # negative: ended by this signal
+        self.signalled = False  # by the agent
         self._popen = popen
 
     @property
@@ -47,11 +48,14 @@ class Process:
     def _signal(self, number: signal.Signals) -> None:
         if self.returncode is not None:
             return
+        self.signalled = True
         try:
             if Path(f"/proc/{self.pid}/exe").resolve().name in _SHELLS:
                 os.killpg(self.pid, number)
+                os.killpg(self.pid, signal.SIGCONT)
             else:
                 self._popen.send_signal(number)
+                self._popen.send_signal(signal.SIGCONT)  # one that is stopped would not hear of it
         except (ProcessLookupError, PermissionError, FileNotFoundError):  # the last: it has just ended
             pass
 
@@ -61,6 +65,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL to it and all that it started in its session's group."""
+        self.signalled = self.signalled or self.returncode is None
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from paceline import _contract as c
 from paceline.agent.beat import RankState
 from paceline.agent.failure import Failure
+from paceline.agent.holdups import STOPPED, WORDS
 
 _TIMES_LONGEST = 3.0
 
@@ -20,6 +21,7 @@ _TIMES_LONGEST = 3.0
 class _Rank:
     reports: int
     since: float  # when the count became that
+    held: str = ""  # what holds it up; see holdups.py
 
 
 class StallWatch:
@@ -43,6 +45,7 @@ class StallWatch:
                 self._ranks.pop(rank.rank, None)
                 continue
             known = self._ranks.setdefault(rank.rank, _Rank(0, now))
+            known.held = rank.held
             if rank.reports > known.reports:
                 self._longest_s = max(self._longest_s, now - known.since)
                 known.reports, known.since = rank.reports, now
@@ -70,14 +73,18 @@ class StallWatch:
         most = max(rank.reports for rank in reporting)
         where = f"{state.reports} reports, others have {most}" if state.reports < most else f"{most} reports, as all"
         return Failure(
-            f"no report for {quiet_s:.0f} s (limit {self.limit_s():.0f} s): rank {behind} is behind, with {where}",
+            f"no report for {quiet_s:.0f} s (limit {self.limit_s():.0f} s): rank {behind}"
+            f" {WORDS.get(state.held, 'is behind')}, with {where}",
             reason=c.REASON_STALLED,
             rank=behind,
             exit_code=c.EXIT_STALLED,
         )
 
     def _behind(self, reporting: int) -> tuple[int, _Rank]:
+        # Who is stopped is the cause, however far it is: all others wait for it in a collective operation.
+        if stopped := [(number, rank) for number, rank in self._ranks.items() if rank.held in STOPPED]:
+            return min(stopped, key=lambda item: item[0])
         # Where only some ranks report at all, those that never did are not behind: they do not take part.
         all_report = 2 * reporting > len(self._ranks)
         candidates = ((number, rank) for number, rank in self._ranks.items() if all_report or rank.reports)
-        return min(candidates, key=lambda item: (item[1].reports, item[1].since, item[0]))
+        return min(candidates, key=lambda item: (item[1].reports, not item[1].held, item[1].since, item[0]))

@@ -149,14 +149,14 @@ class GcsTree:
         return int(found["size"])
 
     def find(self, directory: str) -> Iterator[tuple[str, int]]:
-        """A flat listing."""
+        """A flat listing, without the empty objects that consoles leave for what they show as folders."""
         if (objects := self.objects) is not None:
-            yield from objects.find(directory)
+            yield from (found for found in objects.find(directory) if not found[0].endswith("/"))
             return
         self.filesystem.invalidate_cache()
         found = self.filesystem.find(directory, detail=True, update_cache=False)
         for path, about in found.items():
-            if about["type"] == "file":
+            if about["type"] == "file" and not path.endswith("/"):
                 yield path, int(about["size"])
 
     def directories(self, directory: str) -> list[str]:

@@ -10,6 +10,7 @@ import yaml
 
 from charts import manifests
 from e2e.helm import HelmError
+from paceline.api.reasons import STRAGGLING
 from paceline_operator import settings
 from paceline_operator.metrics import Metrics
 from tests.support.helm import CHART, NAMESPACE, Manifest, helm, of_kind, render, render_text, the
@@ -305,6 +306,18 @@ def test_alerts_ask_for_metrics_that_the_operator_serves() -> None:
     assert asked <= served
     assert all('namespace="paceline-system",service="paceline-operator"' in rule["expr"] for rule in rules)
     assert all(rule["annotations"].keys() == {"summary", "description"} for rule in rules)
+    texts = " ".join(rule["annotations"]["description"] for rule in rules)
+    assert not re.search(r"\s{2}|[{}]", texts), "folded lines are one line"
+
+
+def test_a_group_that_waits_for_one_rank_for_long_is_an_alert() -> None:
+    rules = the(render(EVERYTHING), "PrometheusRule")["spec"]["groups"][0]["rules"]
+    (rule,) = (rule for rule in rules if "straggling" in rule["expr"])
+    assert (rule["alert"], rule["for"], rule["labels"]) == ("PacelineStraggler", "15m", {"severity": "warning"})
+    assert rule["expr"].endswith(") > 0")
+    # What the alert tells to look at is there: the agents serve it, the condition has that name.
+    assert "paceline_straggler_seconds" in rule["annotations"]["description"]
+    assert f"condition {STRAGGLING} of" in rule["annotations"]["description"]
 
 
 def test_the_monitors_find_the_ports() -> None:

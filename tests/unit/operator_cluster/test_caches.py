@@ -75,6 +75,19 @@ ERROR = {"exitCode": 1, "reason": "Error"}
             id="an init container failed",
         ),
         pytest.param(
+            {
+                "phase": "Failed",
+                "containerStatuses": [
+                    {
+                        **container(waiting={"reason": "ContainerCreating"}),
+                        "lastState": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}},
+                    }
+                ],
+            },
+            {"exit_code": 137, "exit_reason": "ContainerStatusUnknown", "finished": None, "running": False},
+            id="the kubelet no longer finds the container",
+        ),
+        pytest.param(
             {"phase": "Failed", "initContainerStatuses": [container("i", terminated={"exitCode": 0})]},
             {"exit_code": None},
             id="failed without a word",

@@ -115,6 +115,32 @@ def test_the_agents_word_names_rank_error_and_time() -> None:
         pytest.param(
             pod(0).with_(phase="Failed", reason="NodeLost"), "NodeLost", "node unknown", id="node lost, unnamed"
         ),
+        pytest.param(
+            pod(0).failed(255, reason="Unknown"),
+            "NodeLost",
+            "worker 0 in pod digits-0-0 was lost: node node-1 restarted, or lost its container",
+            id="node restarted",
+        ),
+        pytest.param(
+            pod(0).failed(137, reason="ContainerStatusUnknown"),
+            "NodeLost",
+            "node node-1 restarted, or lost its container",
+            id="container lost",
+        ),
+        pytest.param(
+            pod(0).failed(137, reason="ContainerStatusUnknown").with_(disruption="DeletionByTaintManager"),
+            "NodeLost",
+            "was lost with node node-1",
+            id="container lost with its node",
+        ),
+        pytest.param(
+            pod(0).failed(137, reason="ContainerStatusUnknown").deleting(),
+            "PodDeleted",
+            "was deleted",
+            id="deleted, and nobody saw the end",
+        ),
+        pytest.param(pod(0).failed(192), "WorkerFailed", "exited 192 (signal 64)", id="the last signal"),
+        pytest.param(pod(0).failed(255), "WorkerFailed", "digits-0-0 exited 255", id="exit(-1): no signal"),
         pytest.param(pod(0).failed(143).deleting(), "PodDeleted", "was deleted", id="deleted and ended"),
         pytest.param(
             pod(0).with_(phase="Failed", reason="UnexpectedAdmissionError"),
@@ -158,6 +184,33 @@ def test_the_cause_is_told_in_one_word_and_one_sentence(builder: PodBuilder, cau
     assert not found.final
 
 
+def test_a_code_that_is_no_signals_is_told_as_it_is() -> None:
+    for code in (1, 128, 193, 255):
+        found = first(pod(0).failed(code))
+        assert found is not None
+        assert "signal" not in found.sentence
+
+
+def test_a_container_that_was_lost_has_no_exit_code() -> None:
+    found = first(pod(0).failed(255, reason="Unknown"))
+    assert found is not None
+    assert found.exit_code is None
+
+
+def test_the_lead_that_hears_nothing_from_a_lost_container_tells_of_the_node() -> None:
+    silent = {"rank": 2, "exitCode": 75, "reason": "AgentLost", "message": "silent for 21 s"}
+    found = first(pod(0).failed(75, at=1, message=termination(failure=silent)), pod(1).failed(255, reason="Unknown"))
+    assert found is not None
+    assert (found.cause, found.pod, found.rank) == ("NodeLost", "digits-0-1", 2)
+
+
+def test_a_worker_that_failed_before_its_container_was_lost_is_the_cause() -> None:
+    told = {"rank": 2, "exitCode": 1, "reason": "Error", "message": "bad loss"}
+    found = first(pod(0).failed(1, at=1, message=termination(failure=told)), pod(1).failed(255, reason="Unknown"))
+    assert found is not None
+    assert (found.cause, found.exit_code) == ("WorkerFailed", 1)
+
+
 def test_a_pod_that_is_gone_counts_as_deleted() -> None:
     found = first(pod(0).running(), pod(2).running(), expected=3)
     assert found is not None
@@ -188,6 +241,11 @@ def test_what_no_restart_mends_is_final(reason: str, cause: str) -> None:
     [
         pytest.param("line 1\nline 2\n", "line 1\nline 2", id="a log's end"),
         pytest.param(termination(failure={"lastLines": ["a", "b"]}), "a\nb", id="last lines"),
+        pytest.param(
+            termination(failure={"reason": "Stalled", "message": "rank 3 is stopped", "lastLines": ["stack"]}),
+            "rank 3 is stopped\nstack",
+            id="who hangs, and its stack",
+        ),
         pytest.param(termination(), "Error", id="nothing told"),
         pytest.param("", "Error", id="no message"),
     ],

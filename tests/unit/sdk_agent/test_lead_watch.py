@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from paceline.agent.beat import Beat
+from paceline.agent.beat import Beat, Offer, RankState
 from paceline.agent.config import AgentConfig
+from paceline.agent.failure import Failure
 from paceline.agent.lead import Lead
 
 
@@ -30,7 +31,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def lead(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lead]:
     monkeypatch.setattr("paceline.agent.lead._TICK_S", 0.001)
-    made = Lead(AgentConfig(("x",), tmp_path, world_size=2), clock=clock)
+    made = Lead(AgentConfig(("x",), tmp_path, world_size=2, storage_path=str(tmp_path / "storage")), clock=clock)
     await made.start()
     made.exchange(Beat("", 0, 1))
     serving = asyncio.create_task(made.serve())
@@ -70,3 +71,14 @@ async def test_signs_of_life_hold_the_judgement(lead: Lead, clock: Clock) -> Non
     assert lead.failure is None
     await pass_time(clock, 1)
     assert lead.failure is not None
+
+
+async def test_a_pod_is_given_up_also_where_the_attempt_ends_for_another_reason(lead: Lead, clock: Clock) -> None:
+    lead.failure = first = Failure("exited with code 1", rank=0)
+    offered = Beat("", 0, 0, (RankState(0, "failed", reports=1),), (Offer(0, 0, {"a": 1}),))
+    await pass_time(clock, 19)
+    lead.exchange(offered)
+    assert not lead.idle, "pod 1 may still tell of its report"
+    await pass_time(clock, 2)
+    assert lead.idle
+    assert lead.failure is first

@@ -43,6 +43,46 @@ def test_when_all_hang_at_the_same_report_the_first_to_fall_silent_is_named() ->
     assert found.message.endswith("rank 1 is behind, with 6 reports, as all")
 
 
+@pytest.mark.parametrize(
+    ("reports", "held", "rank", "words"),
+    [
+        pytest.param(
+            (6, 6, 6),
+            ("", "", "T"),
+            2,
+            "is stopped (SIGSTOP or the like), with 6 reports, as all",
+            id="all wait for it",
+        ),
+        pytest.param((7, 6, 7), ("", "", "T"), 2, "is stopped", id="who is stopped comes before who is behind"),
+        pytest.param((6, 6, 6), ("", "t", "T"), 1, "is held by a debugger", id="of two the first"),
+        pytest.param(
+            (6, 6, 6), ("", "", "D"), 2, "waits for a disk or a device (state D)", id="a weaker sign among equals"
+        ),
+        pytest.param((6, 5, 6), ("", "", "D"), 1, "is behind, with 5 reports", id="and not against the counts"),
+    ],
+)
+def test_the_state_of_the_processes_tells_equals_apart(
+    reports: tuple[int, ...], held: tuple[str, ...], rank: int, words: str
+) -> None:
+    made = StallWatch(30.0)
+    made.seen(ranks(0, 0, 0), 0.0)
+    made.seen(ranks(*reports), 2.0)
+    made.seen([RankState(n, "running", reports=reports[n], held=held[n]) for n in range(3)], 20.0)
+    found = made.stalled(40.0)
+    assert found is not None
+    assert found.rank == rank
+    assert f"rank {rank} {words}" in found.message
+
+
+def test_a_process_that_was_let_go_is_not_called_stopped() -> None:
+    made = watch()
+    made.seen([RankState(0, "running", reports=5), RankState(1, "running", reports=5, held="T")], 20.0)
+    made.seen(ranks(5, 5), 21.0)
+    found = made.stalled(60.0)
+    assert found is not None
+    assert found.rank == 0
+
+
 def test_a_process_that_never_reported_is_behind_those_that_do() -> None:
     made = StallWatch(30.0)
     made.seen(ranks(0, 0, 0), 0.0)

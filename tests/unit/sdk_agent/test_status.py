@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from paceline.agent.beat import RankState
-from paceline.agent.failure import Failure, find_exception, from_exit
-from paceline.agent.silence import lost_pod
+from paceline.agent.failure import Failure, find_exception, from_exit, with_stacks
+from paceline.agent.silence import lost_pods
 from paceline.agent.status import slowest, termination_message
 
 LONG = {f"metric_{i}": "ä" * 50 for i in range(100)}
@@ -110,9 +110,9 @@ def test_a_report_that_no_attempt_can_make_lays_the_failure_to_the_store(said: s
         pytest.param(101, {}, (), "has not come up for 101 s", id="never came"),
     ],
 )
-def test_lost_pod(now: float, heard: dict[int, float], done: tuple[int, ...], said: str | None) -> None:
-    found = lost_pod(2, 4, now=now, started=0, heard=heard, done=frozenset(done), start_limit_s=100, limit_s=20)
-    assert (said is None and found is None) or (found is not None and str(said) in found.message)
+def test_lost_pods(now: float, heard: dict[int, float], done: tuple[int, ...], said: str | None) -> None:
+    found = lost_pods(2, 4, now=now, started=0, heard=heard, done=frozenset(done), start_limit_s=100, limit_s=20)
+    assert [said in failure.message for failure in found.values()] == ([True] if said else [])
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,31 @@ def test_lost_pod(now: float, heard: dict[int, float], done: tuple[int, ...], sa
     ],
 )
 def test_a_pod_that_does_not_beat_may_have_an_excuse(felt: dict[int, float], awake: float, lost: bool) -> None:
-    found = lost_pod(
+    found = lost_pods(
         2, 4, now=40, started=0, heard={1: 9}, done=frozenset(), start_limit_s=100, limit_s=20, felt=felt, awake=awake
     )
-    assert (found is not None) == lost
+    assert (1 in found) == lost
+
+
+def test_every_lost_pod_is_told_the_first_one_first() -> None:
+    found = lost_pods(4, 2, now=40, started=0, heard={1: 9, 2: 39, 3: 9}, done=frozenset(), start_limit_s=9, limit_s=20)
+    assert [(node, failure.rank) for node, failure in found.items()] == [(1, 2), (3, 6)]
 
 
 def test_signs_of_life_of_an_agent_that_hangs_do_not_count_for_ever() -> None:
     def found(now: float) -> bool:
-        return lost_pod(
+        return 1 in lost_pods(
             2, 1, now=now, started=0, heard={1: 0}, done=frozenset(), start_limit_s=9, limit_s=20, felt={1: now - 1}
-        ) is not None  # fmt: skip
+        )  # fmt: skip
 
     assert [found(now) for now in (100, 600, 621)] == [False, False, True]
+
+
+def test_the_stacks_of_a_stall_are_told_without_the_names_of_all_modules() -> None:
+    lines = [
+        "Fatal Python error: Aborted",
+        '  File "train.py", line 49 in main',
+        "",
+        "Extension modules: a, b (total: 2)",
+    ]
+    assert with_stacks(Failure("rank 3 hangs", rank=3), lines).last_lines == tuple(lines[:3])
