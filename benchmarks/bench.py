@@ -21,7 +21,7 @@ from benchmarks.apiclient import ApiClient
 from benchmarks.audit import WRITES, AuditLog, Request
 from benchmarks.hand import NAMESPACE, PODS, SETTLE_S, Hand, trainjobs
 from benchmarks.numbers import percentile
-from e2e.cluster import Bed, fakenodes
+from e2e.cluster import Bed, KubectlError, fakenodes
 from e2e.operators import OperatorProcess, operator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +39,8 @@ IDLE_S = 30
 # Larger shapes are not run to their end: the fake kubelets and the scheduler need minutes for them on few cores.
 MAX_FINISHED_PODS = 400
 FAKE_LEASE_S = 600
+# On busy cores the API server needs a while for a new kind.
+SERVED_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,16 @@ class Bench:
     def prepare(self) -> None:
         """Install the CRD and make the namespace."""
         self.bed.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        self.bed.kubectl("wait", "--for=condition=Established", "crd/trainjobs.paceline.dev", "--timeout=30s")
+        # `kubectl wait` fails on a CRD that has no conditions yet.
+        deadline = time.monotonic() + SERVED_S
+        while True:
+            try:
+                self.bed.kubectl("get", "trainjobs.paceline.dev", "--all-namespaces")
+                break
+            except KubectlError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
         self.bed.kubectl("create", "namespace", NAMESPACE)
 
     def still_kubelets(self) -> None:
