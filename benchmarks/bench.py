@@ -118,20 +118,24 @@ class Bench:
         Pods that the scheduler or their job puts there stay Pending until `hand` says otherwise, and those that are
         deleted with a grace period stay until they are deleted without one.
         """
-        stages = [
-            s for s in yaml.safe_load_all(fakenodes.STAGES.read_text()) if s["spec"]["resourceRef"]["kind"] == "Node"
-        ]
-        config = self.bed.folder / "stages-of-nodes.yaml"
+        self._fake_nodes([stage for stage in _stages() if stage["spec"]["resourceRef"]["kind"] == "Node"])
+
+    def silent_kubelets(self) -> None:
+        """Let pods run without an address: the operator would ask for agents there, and no answer would come."""
+        stages = _stages()
+        for stage in stages:
+            template = stage["spec"]["next"].get("statusTemplate", "")
+            if "podIP" in template:
+                before, rest = template.split("{{ with PodIPsWith", 1)
+                stage["spec"]["next"]["statusTemplate"] = before + rest.split("{{ end }}\n", 1)[1]
+        self._fake_nodes(stages)
+
+    def _fake_nodes(self, stages: list[dict[str, Any]]) -> None:
+        config = self.bed.folder / "stages.yaml"
         config.write_text(yaml.safe_dump_all(stages, sort_keys=False))
         kwok = self.bed.process("kwok")
         kwok.kill()
         kwok.start(fakenodes.command(self.bed.kubeconfig, lease_s=FAKE_LEASE_S, config=config))
-
-    def moving_kubelets(self) -> None:
-        """Let the fake nodes run pods again."""
-        kwok = self.bed.process("kwok")
-        kwok.kill()
-        kwok.start(fakenodes.command(self.bed.kubeconfig, lease_s=FAKE_LEASE_S))
 
     def bare(self, jobs: int, workers: int, body: dict[str, Any]) -> Creation:
         """Let the bare script create the pods; clean up after it."""
@@ -310,6 +314,10 @@ class Bench:
             spec["nodeName"] = node
         kept = {"labels": pod["metadata"]["labels"]}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec}
+
+
+def _stages() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(fakenodes.STAGES.read_text()))
 
 
 def is_new_pod(request: Request) -> bool:

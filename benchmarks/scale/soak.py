@@ -29,6 +29,7 @@ AIM_MB_PER_H = 10.0
 
 def measure(bench: Bench, size: Size) -> dict[str, Any]:
     """Return memory, CPU and what is known of jobs over time."""
+    bench.silent_kubelets()
     count = int(JOBS_PER_S * 60 * size.minutes)
     with bench.running_operator() as running, _sampled(running) as samples:
         asyncio.run(_come_and_go(bench, count))
