@@ -232,6 +232,7 @@ class Bench:
         asyncio.run(self.hand.submit(trainjobs(jobs, workers, self.bed.fake_node_names)))
         self.await_pods(jobs * workers, timeout_s=SETTLE_MANY_S)
         created_cpu = running.cpu_s
+        print(f"{jobs * workers} pods are made; now they are called running, which takes longer", flush=True)
         asyncio.run(self.hand.run_all())
         asyncio.run(self.hand.await_phase(jobs, "Running", timeout_s=SETTLE_MANY_S))
         return created_cpu

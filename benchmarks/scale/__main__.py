@@ -22,7 +22,7 @@ from benchmarks import numbers
 from benchmarks.bench import Bench
 from benchmarks.scale import churn, one_job, restart, soak, throttled
 from benchmarks.scale.size import Size
-from e2e.cluster import bed
+from e2e.cluster import bed, down
 
 KWOK_NODES = 50
 
@@ -83,7 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(entry: Entry, size: Size, name: str) -> dict[str, Any]:
-    """A bed for each part: what one leaves behind is not in the way of the next."""
+    """A bed for each part: what one leaves behind, or a run that was interrupted, is not in the way of the next."""
+    down(name)
     with bed(name=name, nodes=0, kwok_nodes=KWOK_NODES, s3=False) as b:
         bench = Bench(b)
         bench.prepare()
