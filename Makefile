@@ -117,3 +117,8 @@ bench: $(SYNCED) ## Every figure, beside what it is compared to: control plane, 
 	@$(PY) -m benchmarks.control_plane
 	@$(PY) -m benchmarks.storage
 	@$(PY) -m benchmarks.report
+
+.PHONY: bench-scale
+bench-scale: $(SYNCED) ## Thousands of pods, churn, throttling, a soak of 20 minutes; 50 minutes; writes figures and plots
+	@$(PY) -m benchmarks.scale --write benchmarks/results/scale.json
+	@$(PY) -m benchmarks.report_page --write

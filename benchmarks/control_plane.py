@@ -5,26 +5,26 @@
 
 The API server, etcd, scheduler and controller-manager are real; the nodes are kwok's. In each round the bare script
 makes the same pods (the operator's own bodies, without owner) and the operator makes them from TrainJobs; times are
-those of the API server's audit log. Ratios count: the absolute figures are the machine's, which is printed along.
+those of the API server's audit log. The jobs have `gang: Timeout`, which writes nothing; one row more has PodGroups.
+Ratios count: the absolute figures are the machine's, which is printed along.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks import numbers
 from benchmarks.bench import Bench
 from e2e.cluster import bed
 
 SHAPES = ((1, 200), (100, 4), (500, 4))
+# All other rows go by Timeout, which writes nothing: what PodGroups cost stands apart.
+GROUP_SHAPE = (100, 4)
 SCALE_SHAPE = (1000, 4)
 KWOK_NODES = 50
 
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--idle", action="store_true", help="only memory and idle CPU with 1,000 jobs x 10 pods")
     parser.add_argument("--write", type=Path, help="write the figures as JSON to this file, beside what it has already")
     options = parser.parse_args()
-    figures: dict[str, Any] = {"machine": _machine()}
+    figures: dict[str, Any] = {"machine": numbers.machine()}
 
     with bed(name="bench", nodes=0, kwok_nodes=KWOK_NODES, s3=False) as b:
         bench = Bench(b)
@@ -60,25 +60,27 @@ def _creation(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     shapes = [(int(a), int(b)) for a, b in (s.split("x") for s in options.shape or [])] or list(SHAPES)
     rows = [_compare(bench, jobs, workers, options.rounds) for jobs, workers in shapes]
     restart = _restarts(bench, options.rounds)
+    groups = _compare(bench, *GROUP_SHAPE, options.rounds, gang="PodGroup")
     rows += [_compare(bench, *SCALE_SHAPE, 1)] if options.scale else []
-    return {"rounds": options.rounds, "creation": rows, "restart": restart}
+    return {"rounds": options.rounds, "creation": rows, "pod_groups": groups, "restart": restart}
 
 
-def _compare(bench: Bench, jobs: int, workers: int, rounds: int) -> dict[str, Any]:
+def _compare(bench: Bench, jobs: int, workers: int, rounds: int, gang: str = "Timeout") -> dict[str, Any]:
     body = bench.template()
     pairs = []
     for number in range(rounds):
         bare = bench.bare(jobs, workers, body)
-        ours, cost = bench.operator(jobs, workers)
+        ours, cost = bench.operator(jobs, workers, gang=gang)
         pairs.append((bare, ours, cost))
         print(
-            f"{jobs} x {workers}, round {number + 1}: bare {bare.rate:.0f} pods/s, operator {ours.rate:.0f} pods/s, "
-            f"ratio {ours.rate / bare.rate:.2f}, p99 {bare.p99:.2f} s and {ours.p99:.2f} s",
+            f"{jobs} x {workers}, {gang}, round {number + 1}: "
+            f"bare {bare.rate:.0f} pods/s, operator {ours.rate:.0f} pods/s, ratio {ours.rate / bare.rate:.2f}, "
+            f"p99 {bare.p99:.2f} s and {ours.p99:.2f} s",
             flush=True,
         )
     median = statistics.median
     return {
-        "jobs": jobs, "workers": workers,
+        "jobs": jobs, "workers": workers, "gang": gang,
         "bare_pods_per_s": median(b.rate for b, _, _ in pairs),
         "operator_pods_per_s": median(o.rate for _, o, _ in pairs),
         "ratio": median(o.rate / b.rate for b, o, _ in pairs),
@@ -97,20 +99,15 @@ def _restarts(bench: Bench, rounds: int) -> dict[str, float]:
     return {"workers": 16, "median_s": statistics.median(took), "worst_s": max(took)}
 
 
-def _machine() -> str:
-    memory = psutil.virtual_memory().total / 2**30
-    python = platform.python_version()
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, Python {python}"
-
-
 def _print(figures: dict[str, Any]) -> None:
     print(f"\n{figures['machine']}; medians of {figures['rounds']} rounds\n")
     print("| jobs x workers | bare pods/s | operator pods/s | ratio | p99 ratio | writes a job | CPU ms a pod | MB |")
     print("|---|---|---|---|---|---|---|---|")
-    for row in figures["creation"]:
+    for row in [*figures["creation"], figures["pod_groups"]]:
+        name = f"{row['jobs']} x {row['workers']}" + (", PodGroup" if row["gang"] == "PodGroup" else "")
         writes = "-" if row["writes"] is None else f"{row['writes']:.2f}"
         print(
-            f"| {row['jobs']} x {row['workers']} | {row['bare_pods_per_s']:.0f} | {row['operator_pods_per_s']:.0f} "
+            f"| {name} | {row['bare_pods_per_s']:.0f} | {row['operator_pods_per_s']:.0f} "
             f"| {row['ratio']:.2f} | {row['p99_ratio']:.2f} | {writes} "
             f"| {row['bare_cpu_ms_a_pod']:.2f} and {row['operator_cpu_ms_a_pod']:.2f} | {row['rss_mb']:.0f} |"
         )

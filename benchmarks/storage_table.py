@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ _NAMES = {
 }
 
 
+def shown(client: str) -> str:
+    """Return the name of a client for a reader."""
+    return _NAMES.get(client, client).strip("*")
+
+
 def render(figures: dict[str, Any]) -> str:
     """A Markdown table: one line for each client, workload and direction, the fastest first."""
     lines = [
@@ -27,9 +33,9 @@ def render(figures: dict[str, Any]) -> str:
     ]
     for workload in figures["workloads"]:
         for direction in ("up", "down"):
-            rows = _rows(figures, workload["name"], direction)
-            best = min((row["seconds"] for row in rows if row["client"] in RIVALS), default=None)
-            for row in rows:
+            found = rows(figures, workload["name"], direction)
+            best = min((row["seconds"] for row in found if row["client"] in RIVALS), default=None)
+            for row in found:
                 ratio = f"{best / row['seconds']:.2f} x" if best else ""
                 lines.append(
                     f"| {workload['name']}, {'upload' if direction == 'up' else 'download'} "
@@ -53,12 +59,13 @@ def write(figures: dict[str, Any], page: Path) -> None:
     page.write_text(f"{before}{begin}\n\n{render(figures)}\n\n{end}{after}")
 
 
-def _rows(figures: dict[str, Any], workload: str, direction: str) -> list[dict[str, Any]]:
+def rows(figures: Mapping[str, Any], workload: str, direction: str) -> list[dict[str, Any]]:
+    """Return a row of medians for each client, the fastest first."""
     found: dict[str, list[dict[str, Any]]] = {}
     for sample in figures["samples"]:
         if sample["workload"] == workload and sample["direction"] == direction:
             found.setdefault(sample["client"], []).append(sample)
-    rows = [
+    medians = [
         {"client": client}
         | {
             key: statistics.median(sample[key] for sample in samples)
@@ -67,4 +74,4 @@ def _rows(figures: dict[str, Any], workload: str, direction: str) -> list[dict[s
         | {"peak_mib": max(sample["peak_mib"] for sample in samples)}
         for client, samples in found.items()
     ]
-    return sorted(rows, key=lambda row: float(row["seconds"]))
+    return sorted(medians, key=lambda row: float(row["seconds"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
@@ -151,8 +151,9 @@ class Reconciler:
         if decided.delete_job:
             await self._executor.delete_job(job)
             return
+        making = bool(decided.create or decided.service)
         works = []
-        if decided.delete:
+        if decided.delete and not making:
             works.append(self._delete(known, decided))
         if decided.delete_groups:
             works.append(self._groups.delete(job, decided.delete_groups))
@@ -160,20 +161,20 @@ class Reconciler:
             works.append(self._delete_service(known))
         if decided.inspect or decided.inspect_group:
             works.append(self._inspect(known, decided))
-        if decided.create or decided.service:
+        if making:
             works.append(self._create(known, decided))
-        results = await asyncio.gather(*works, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        if failures := await _failures(*works):
+            raise failures[0]
 
     async def _create(self, known: Remembered, decided: Plan) -> None:
         # The pods first: their agents ask for the Service's names only once they run, a second later. A Service with
-        # no pods yet costs its controller two more writes for each time that some of them get addresses.
-        try:
-            await self._create_pods(known, decided)
-        finally:
-            await self._create_service(known, decided)
+        # no pods yet costs its controller two more writes for each time that some of them get addresses. What is left
+        # of the last attempt ends by itself, and its deletion would take half of the API server's time from the pods.
+        failures = await _failures(self._create_pods(known, decided))
+        after = [self._create_service(known, decided), *([self._delete(known, decided)] if decided.delete else [])]
+        failures += await _failures(*after)
+        if failures:
+            raise failures[0]
 
     async def _create_service(self, known: Remembered, decided: Plan) -> None:
         if not decided.service:
@@ -264,6 +265,15 @@ class Reconciler:
         strange = self._unreadable.get(key)
         if strange is not None and strange.job.uid == metadata.get("uid"):
             del self._unreadable[key]
+
+
+async def _failures(*works: Awaitable[None]) -> list[Exception]:
+    """Do all of it side by side, whatever fails; return what did. When this is cancelled, so is all of it."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, Exception):
+            raise result
+    return [result for result in results if isinstance(result, Exception)]
 
 
 def _key(metadata: dict[str, Any]) -> str:

@@ -39,6 +39,24 @@ class Connection(kopf.ConnectionInfo):
         return context if isinstance(context, ssl.SSLContext) else super().as_ssl_context()
 
 
+class NoDiffs(kopf.DiffBaseStorage):
+    """Nothing is kept of an object to be compared later.
+
+    kopf copies each body of each event deeply for it, also where nobody asks for a difference: that was half of the
+    CPU that its thread used, and it holds the interpreter's lock meanwhile.
+    """
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return nothing instead of a copy."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        """Return that nothing was kept."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+
 def registry(access: Access, feed: Feed) -> kopf.OperatorRegistry:
     """Return kopf's handlers: they hand over what comes and do nothing else."""
     handlers = kopf.OperatorRegistry()
@@ -46,6 +64,7 @@ def registry(access: Access, feed: Feed) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=handlers)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
+        settings.persistence.diffbase_storage = NoDiffs()
         settings.scanning.disabled = True
         settings.process.ultimate_exiting_timeout = None
         # Watches fall silent without these timeouts (nolar/kopf#585).

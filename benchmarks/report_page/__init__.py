@@ -1,0 +1,1 @@
+"""The page of plots: drawn from `benchmarks/results/*.json` alone, never from a run."""

@@ -1,0 +1,50 @@
+"""In which order a restart writes: what somebody waits for goes before what merely has to go."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from paceline_operator.cluster.client import ApiError, UnreachableError
+from tests.support.trainjobs import make_trainjob
+from tests.unit.operator_cluster.test_podgroups import PODS, Operator, Server, fail
+
+WORKERS = 40
+
+
+async def _restarting(server: Server) -> Operator:
+    operator = Operator(server)
+    await operator.look()
+    fail(server, "digits-0-7")
+    del server.writes[:]
+    return operator
+
+
+def _job() -> Server:
+    return Server(make_trainjob().workers(WORKERS).max_restarts(-1).scheduling(gang="None"))
+
+
+async def test_all_pods_of_the_next_attempt_are_made_before_the_first_old_one_is_deleted() -> None:
+    server = _job()
+    await (await _restarting(server)).look()
+    kinds = [write.split()[0] for write in server.writes if PODS in write]
+    assert kinds == ["POST"] * WORKERS + ["DELETE"] * (WORKERS - 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(ApiError(403, "Forbidden", "exceeded quota"), id="a quota is spent"),
+        pytest.param(ApiError(500, "InternalError", "etcdserver: leader changed"), id="the server failed"),
+        pytest.param(UnreachableError("no answer"), id="no answer"),
+    ],
+)
+async def test_the_old_pods_go_though_the_new_ones_cannot_be_made(error: ApiError | UnreachableError) -> None:
+    server = _job()
+    operator = await _restarting(server)
+    server.refuse["POST", PODS] = error  # type: ignore[assignment]
+    with suppress(ApiError, UnreachableError):
+        await operator.look()
+    # The failed one stays, for its logs.
+    assert server.names(PODS) == ["digits-0-7"]
