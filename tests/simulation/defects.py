@@ -15,6 +15,7 @@ from paceline_operator.cluster import executor
 from paceline_operator.cluster.executor import Executor
 from paceline_operator.cluster.memory import Jobs, Remembered
 from paceline_operator.cluster.reconciler import Reconciler
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.planning import Plan
 from paceline_operator.policies import cleanup, failure, observed, suspend
 from paceline_operator.policies.observed import Observed, PodSeen
@@ -152,13 +153,18 @@ def survivors_live_on(patch: Patch) -> None:
     patch.setattr(PodSeen, "over", property(kept))
 
 
+def services_not_watched(patch: Patch) -> None:
+    """A Service that somebody deletes is taken for there."""
+    patch.setattr(ServiceStore, "remove", lambda self, uid, resource_version="0", scope="": None)
+
+
 SEEDED: dict[str, Callable[[Patch], None]] = {
     defect.__name__.replace("_", " "): defect
     for defect in (
         expectations_dropped, past_attempts_count, requeue_lost, attempt_ignored, version_not_sent,
         past_attempts_stay, strangers_adopted, accounts_mixed_up, one_restart_too_many, resumed_in_place,
         missing_means_not_made, last_words_lost, memory_for_out_of, eviction_for_preemption, pods_before_the_record,
-        survivors_live_on,
+        survivors_live_on, services_not_watched,
     )
 }  # fmt: skip
 """By name; the first three are those that part 3 asks for."""

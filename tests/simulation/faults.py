@@ -96,7 +96,6 @@ def force(world: World, fault: Fault) -> None:
 def unservice(world: World, fault: Fault) -> None:
     """Somebody deletes the Service of job `on`."""
     if world.api.get("services", fault.on) is not None:
-        world.unserviced[fault.on] = world.time()
         world.api.delete("services", fault.on)
 
 

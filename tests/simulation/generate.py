@@ -14,7 +14,7 @@ MACHINES = ("evict", "evict", "preempt", "drain", "down", "down", "cut", "cut", 
 SERVERS = (
     "arm", "arm", "quota", "slow", "outage", "lag", "lag", "broken", "expired", "again", "crash", "crash", "takeover",
 )  # fmt: skip
-WATCHED = ("pods", "pods", "trainjobs")
+WATCHED = ("pods", "pods", "trainjobs", "services")
 BUSY_S = 30.0
 """Within which faults begin."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from paceline.api import reasons
 from tests.simulation.api import Body, Event, owner
@@ -20,6 +20,9 @@ PROMPT_S = 5.0
 GONE_WITHIN_S = 15.0
 """Pods that are to go are told so within this."""
 
+Lasting: TypeAlias = dict[tuple[str, str], float]
+"""What is so that may be so only for a time: what, uid, and for how many seconds."""
+
 
 class BrokenError(AssertionError):
     """An invariant does not hold."""
@@ -30,8 +33,6 @@ class Invariants:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._attempt_at: dict[str, float] = {}
-        """Since when the newest attempt of a job is on record."""
         self._since: dict[tuple[str, str], float] = {}
         """Since when something is so that may be so only for a time: what and uid."""
 
@@ -108,7 +109,6 @@ class Invariants:
             _hold(restarts + preemptions == 0, f"{name} counts a restart and does not restart")
             _hold(not recorded or new.get("phase") == "Failed", f"{name} tells an end and goes on")
             return
-        self._attempt_at[truth.uid] = self._world.time()
         self._world.truth.counts["restarts"] += restarts
         self._world.truth.counts["preemptions"] += preemptions
         if recorded:
@@ -221,7 +221,7 @@ class Invariants:
     def look(self) -> None:
         """Check what may be so only for a time. Raises BrokenError."""
         now, world = self._world.time(), self._world
-        current: set[tuple[str, str]] = set()
+        current: Lasting = {}
         for pod in world.api.objects["pods"].values():
             self._pod_goes(pod, current)
         for job in world.api.objects["trainjobs"].values():
@@ -229,25 +229,25 @@ class Invariants:
         excused = self._excused()
         self._since = {key: self._since.get(key, now) if not excused else now for key in current}
         for (what, uid), since in self._since.items():
-            _hold(now - since <= GONE_WITHIN_S, f"{uid}: {what} for {now - since:.1f} s")
+            _hold(now - since <= current[what, uid], f"{uid}: {what} for {now - since:.1f} s")
 
-    def _pod_goes(self, pod: Body, current: set[tuple[str, str]]) -> None:
+    def _pod_goes(self, pod: Body, current: Lasting) -> None:
         metadata = pod["metadata"]
         job = self._world.job(metadata["labels"]["paceline.dev/job"])
         if "deletionTimestamp" in metadata or pod["status"]["phase"] in FINISHED:
             return
         if job is None or job["metadata"]["uid"] != owner(pod):
-            current.add(("its job is deleted and it lives on", metadata["uid"]))
+            current["its job is deleted and it lives on", metadata["uid"]] = GONE_WITHIN_S
             return
         status = job.get("status") or {}
         if int(metadata["labels"]["paceline.dev/attempt"]) < status.get("attempt", 0):
-            current.add(("its attempt is over and it lives on", metadata["uid"]))
+            current["its attempt is over and it lives on", metadata["uid"]] = GONE_WITHIN_S
         elif status.get("phase") == "Suspended" and job["spec"].get("suspend"):
-            current.add(("its job is suspended and it lives on", metadata["uid"]))
+            current["its job is suspended and it lives on", metadata["uid"]] = GONE_WITHIN_S
         elif status.get("phase") in FINISHED and job["spec"].get("cleanPodPolicy") != "None":
-            current.add(("its job is finished and it lives on", metadata["uid"]))
+            current["its job is finished and it lives on", metadata["uid"]] = GONE_WITHIN_S
 
-    def _job_moves(self, job: Body, current: set[tuple[str, str]]) -> None:
+    def _job_moves(self, job: Body, current: Lasting) -> None:
         world, uid = self._world, job["metadata"]["uid"]
         status, spec, name = job.get("status") or {}, job["spec"], job["metadata"]["name"]
         phase, truth = status.get("phase", "Pending"), world.truth.jobs[uid]
@@ -255,7 +255,7 @@ class Invariants:
             return
         if spec.get("suspend"):
             if phase != "Suspended":
-                current.add((f"it is to be suspended and is {phase}", uid))
+                current[f"it is to be suspended and is {phase}", uid] = GONE_WITHIN_S
             return
         attempt = status.get("attempt", 0)
         # Of a pod that ended well the failure is none, and one that nobody can see yet is not answered.
@@ -264,20 +264,15 @@ class Invariants:
             for incident in truth.incidents.get(attempt, ())
         )
         if failed and phase in ("Scheduling", "Starting", "Running"):
-            current.add((f"attempt {attempt} has failed and nothing follows", uid))
+            current[f"attempt {attempt} has failed and nothing follows", uid] = GONE_WITHIN_S
         service = world.api.get("services", name)
-        deleted = world.unserviced.get(name, -1.0)
-        if (
-            phase == "Running"
-            and (service is None or owner(service) != uid)
-            and self._attempt_at.get(uid, 0.0) > deleted
-        ):
-            current.add(("its attempt began after the Service was deleted, and there is none", uid))
+        if phase in ("Scheduling", "Starting", "Running") and (service is None or owner(service) != uid):
+            current[f"it is {phase} and has no Service", uid] = PROMPT_S
         limit = spec.get("activeDeadlineSeconds")
         if limit and status.get("startTime") and phase != "Suspended":
             active = world.time() - _seconds(status["startTime"]) - status.get("suspendedSeconds", 0)
             if active > limit + PROMPT_S:
-                current.add(("its deadline is over and it goes on", uid))
+                current["its deadline is over and it goes on", uid] = GONE_WITHIN_S
 
     def _shown(self, name: str, job_uid: str) -> bool:
         pod = self._world.api.get("pods", name)

@@ -13,12 +13,14 @@ from paceline_operator.cluster import workers
 from paceline_operator.cluster.agents import AgentPoller
 from paceline_operator.cluster.client import ApiError, UnreachableError
 from paceline_operator.cluster.gate import Gate
-from paceline_operator.cluster.informer import PodInformer, PodStore
+from paceline_operator.cluster.informer import Informer, PodStore
 from paceline_operator.cluster.memory import Jobs
 from paceline_operator.cluster.reconciler import Reconciler
 from paceline_operator.cluster.recorder import Recorder
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.cluster.workqueue import WorkQueue
 from paceline_operator.policies.config import JobDefaults
+from tests.simulation.history import NAMESPACE
 from tests.simulation.network import Network, SimulatedClient
 from tests.support.pods import T0
 
@@ -49,15 +51,19 @@ class Process:
         self.queue = WorkQueue(loop.time)
         gate = Gate(clock=loop.time)
         self.pods = PodStore(lambda key, owner: self.queue.add(key))
-        self.jobs = Jobs(self.pods)
+        self.services = ServiceStore(self.queue.add)
+        self.jobs = Jobs(self.pods, self.services)
 
         def now() -> datetime:
             return T0 + timedelta(seconds=loop.time())
 
         self._recorder = ToldRecorder(self._client, f"sim-{number}", now, lambda: gate.busy, hooks.told)
         self.reconciler = Reconciler(self._client, self.jobs, self._recorder, CONFIG, gate=gate, now=now)
-        self._informer = PodInformer(self._client, self.pods)
-        self._informer._path = "/api/v1/namespaces/ml/pods"  # There is one namespace.
+        # There is one namespace.
+        self._informers = [
+            Informer(self._client, self.pods, "pods", NAMESPACE),
+            Informer(self._client, self.services, "services", NAMESPACE),
+        ]
         self._poller = Poller(self._client, self.jobs, self.pods, self.queue.add, poll_s=POLL_S)
         self._leads = asyncio.Event()
         if not standby:
@@ -66,8 +72,10 @@ class Process:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._tasks += [loop.create_task(self._informer.run()), loop.create_task(self._watch_jobs())]
-        await self._informer.synced.wait()
+        self._tasks += [loop.create_task(informer.run()) for informer in self._informers]
+        self._tasks.append(loop.create_task(self._watch_jobs()))
+        for informer in self._informers:
+            await informer.synced.wait()
         self.stale_s = 0.0
         await self._leads.wait()
         if self._hooks.agents_answer:

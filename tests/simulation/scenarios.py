@@ -79,6 +79,10 @@ SCENARIOS = {
     ),
     "two jobs, one of them failing": Scenario("job a pods=2 ends=fail/0/1/1; job b pods=1", {"a": AGAIN, "b": DONE}),
     "the Service is deleted": Scenario("job a pods=2 ends=fail/0/4/1; at 3 unservice on=a", {"a": AGAIN}),
+    "the Service is deleted while the pods start": Scenario("job a pods=2; at 0.3 unservice on=a", {"a": DONE}),
+    "the Service is deleted again and again": Scenario(
+        "job a pods=2 runs=15; at 3 unservice on=a; at 3.5 unservice on=a; at 4 unservice on=a", {"a": DONE}
+    ),
     "a standby takes over": Scenario(
         "world standby=yes; job a pods=2 ends=fail/0/2/1; at 3.6 takeover n=2", {"a": AGAIN}
     ),

@@ -83,7 +83,9 @@ class World(Hooks):
         self.chance = random.Random(history.seed)
         self.api = Api(loop.time)
         self.truth = Truth(loop.time)
-        self.network = Network(loop, self.api, self.chance, {"pods": history.lag, "trainjobs": history.lag})
+        self.network = Network(
+            loop, self.api, self.chance, dict.fromkeys(("pods", "services", "trainjobs"), history.lag)
+        )
         self.network.numbered = {fault.number: fault.kind for fault in history.writes}
         nodes = [
             Node(f"node-{n}", history.slots, self.chance.uniform(-history.skew, history.skew))
@@ -110,8 +112,6 @@ class World(Hooks):
         self.quota_until = 0.0
         self.slow_until = 0.0
         """The operator has an excuse until then."""
-        self.unserviced: dict[str, float] = {}
-        """When somebody deleted the Service of a job."""
         self.blind_until = 0.0
         """What came and went before this may never have been told: an operator listed the pods then."""
         self.last_fault = 0.0

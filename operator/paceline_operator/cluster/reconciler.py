@@ -13,16 +13,17 @@ from pydantic import ValidationError
 
 from paceline.api import TrainJobStatus
 from paceline.policy.restart import Account
+from paceline_operator import contract
 from paceline_operator.cluster import mergepatch, unreadable, warnings
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError
 from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
 from paceline_operator.cluster.gate import Gate, Turn
-from paceline_operator.cluster.memory import Jobs, Remembered
+from paceline_operator.cluster.memory import NEVER_SHOWN, Jobs, Remembered
 from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.planning import Note, Plan, plan
 from paceline_operator.policies.config import JobDefaults
-from paceline_operator.policies.observed import Observed
+from paceline_operator.policies.observed import Observed, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -178,13 +179,26 @@ class Reconciler:
     async def _create_service(self, known: Remembered, decided: Plan) -> None:
         if not decided.service:
             return
-        old = known.on_record or not decided.create
-        refusal = await self._executor.create_service(known.job, look_first=old)
-        known.service = refusal is None
-        if refusal is None:
-            known.refusals.pop("service", None)
-        else:
-            known.refusals["service"] = refusal
+        refused, nothing_else = "service" in known.refusals, not decided.create and decided.status is None
+        if nothing_else and not refused and not await self._stands(known):
+            return
+        found = await self._executor.create_service(known.job, look_first=refused)
+        if isinstance(found, Refusal):
+            known.refusals["service"] = found
+            return
+        known.refusals.pop("service", None)
+        shown = contract.LABEL_JOB in found.metadata.labels
+        known.service_made = found.metadata.uid
+        known.service_version = int(found.metadata.resource_version) if shown else NEVER_SHOWN
+
+    async def _stands(self, known: Remembered) -> bool:
+        """Whether the job is still there, unchanged.
+
+        Its Service may have gone with it, and the watch of TrainJobs has not told: it would be made again and again.
+        """
+        key, version = f"{known.job.namespace}/{known.job.name}", known.resource_version
+        await self._refresh(key, known)
+        return self._jobs.get(key) is known and known.resource_version == version
 
     async def _create_pods(self, known: Remembered, decided: Plan) -> None:
         if not decided.create:
@@ -214,8 +228,9 @@ class Reconciler:
         known.deleting.update(await self._executor.delete_pods(known.job.namespace, decided.delete))
 
     async def _delete_service(self, known: Remembered) -> None:
-        await self._executor.delete_service(known.job)
-        known.service = False
+        uid = self._jobs.service(known)
+        await self._executor.delete_service(known.job, uid)
+        known.service_gone = uid
 
     async def _inspect(self, known: Remembered, decided: Plan) -> None:
         for name in decided.inspect:

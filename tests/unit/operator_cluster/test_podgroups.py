@@ -16,6 +16,7 @@ from paceline_operator.cluster.informer import PodStore
 from paceline_operator.cluster.memory import Jobs
 from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.planning import Note
 from paceline_operator.policies.config import JobDefaults
 from tests.support.pods import T0
@@ -25,6 +26,7 @@ JOB = "/apis/paceline.dev/v1alpha1/namespaces/ml/trainjobs/digits"
 GROUPS = "/apis/scheduling.k8s.io/v1alpha2/namespaces/ml/podgroups"
 ALL_GROUPS = "/apis/scheduling.k8s.io/v1alpha2/podgroups"
 PODS = "/api/v1/namespaces/ml/pods"
+SERVICES = "/api/v1/namespaces/ml/services"
 
 
 class DeadError(BaseException):
@@ -119,12 +121,15 @@ class Operator:
         self.pods = PodStore(lambda key, owner: None)
         self.groups = PodGroups(server)
         now = lambda: T0 + timedelta(seconds=self.seconds)  # noqa: E731
-        self.reconciler = Reconciler(server, Jobs(self.pods), Silent(), JobDefaults(), groups=self.groups, now=now)
+        self.services = ServiceStore(lambda key: None)
+        jobs = Jobs(self.pods, self.services)
+        self.reconciler = Reconciler(server, jobs, Silent(), JobDefaults(), groups=self.groups, now=now)
 
     async def look(self) -> None:
         for _ in range(10):
-            shown = [body for key, body in self.server.objects.items() if key.startswith(f"{PODS}/")]
-            self.pods.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
+            for path, store in ((PODS, self.pods), (SERVICES, self.services)):
+                shown = [body for key, body in self.server.objects.items() if key.startswith(f"{path}/")]
+                store.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
             if JOB in self.server.objects:
                 self.reconciler.take(deepcopy(self.server.objects[JOB]))
             again = await self.reconciler.reconcile("ml/digits")
