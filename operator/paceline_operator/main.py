@@ -29,6 +29,7 @@ from paceline_operator.cluster.memory import Jobs
 from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler, utc_now
 from paceline_operator.cluster.recorder import Recorder
+from paceline_operator.cluster.rollcall import RollCall
 from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.cluster.workqueue import WorkQueue
 from paceline_operator.handlers.supervisor import Supervisor
@@ -121,7 +122,11 @@ class Operator:
         )
         self._metrics.watch(queue.__len__, pods.__len__, jobs.phases, jobs.straggling)
 
+        roll_call = RollCall(client, self._config.namespaces, reconciler.remembered, reconciler.forget)
+
         def feed(type: str | None, body: dict[str, Any]) -> None:
+            if type is None:
+                roll_call.soon()
             if type == "DELETED":
                 reconciler.gone(body)
             else:
@@ -134,7 +139,8 @@ class Operator:
         poller = AgentPoller(client, jobs, pods, queue.add, poll_s=self._config.progress_poll_seconds)
         supervisor = Supervisor(self._way, self._config.namespaces, feed)
         background = [asyncio.create_task(informer.run(), name="informer") for informer in informers] + [
-            asyncio.create_task(supervisor.run(), name="trainjobs")
+            asyncio.create_task(supervisor.run(), name="trainjobs"),
+            asyncio.create_task(roll_call.run(), name="roll call"),
         ]
         self._health.ready = lambda: (
             supervisor.problem if all(i.synced.is_set() for i in informers) else "pods and Services are not listed yet"

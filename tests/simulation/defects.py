@@ -15,6 +15,7 @@ from paceline_operator.cluster import executor
 from paceline_operator.cluster.executor import Executor
 from paceline_operator.cluster.memory import Jobs, Remembered
 from paceline_operator.cluster.reconciler import Reconciler
+from paceline_operator.cluster.rollcall import RollCall
 from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.planning import Plan
 from paceline_operator.policies import cleanup, failure, observed, suspend
@@ -158,6 +159,15 @@ def services_not_watched(patch: Patch) -> None:
     patch.setattr(ServiceStore, "remove", lambda self, uid, resource_version="0", scope="": None)
 
 
+def roll_not_called(patch: Patch) -> None:
+    """What kopf does not tell is never asked for."""
+
+    async def nothing(self: RollCall) -> None:
+        pass
+
+    patch.setattr(RollCall, "look", nothing)
+
+
 SEEDED: dict[str, Callable[[Patch], None]] = {
     defect.__name__.replace("_", " "): defect
     for defect in (
@@ -165,6 +175,7 @@ SEEDED: dict[str, Callable[[Patch], None]] = {
         past_attempts_stay, strangers_adopted, accounts_mixed_up, one_restart_too_many, resumed_in_place,
         missing_means_not_made, last_words_lost, memory_for_out_of, eviction_for_preemption, pods_before_the_record,
         survivors_live_on, services_not_watched,
+        roll_not_called,
     )
 }  # fmt: skip
 """By name; the first three are those that part 3 asks for."""

@@ -57,6 +57,12 @@ def delete(world: World, fault: Fault) -> None:
             world.later(fault.s, lambda world, fault: world.submit(world.plans[fault.on]), fault)
 
 
+def unseen(world: World, fault: Fault) -> None:
+    """The user deletes job `on` while no operator watches jobs; with `s`, makes it anew after so many seconds."""
+    world.network.disturb("trainjobs", "broken")
+    delete(world, fault)
+
+
 def edit(world: World, fault: Fault) -> None:
     """The user allows job `on` `n` restarts more."""
     if (job := world.job(fault.on)) is not None:
@@ -244,7 +250,8 @@ def takeover(world: World, fault: Fault) -> None:
 
 
 KINDS: dict[str, Kind] = {
-    "suspend": Kind(suspend), "resume": Kind(resume), "delete": Kind(delete), "edit": Kind(edit),
+    "suspend": Kind(suspend), "resume": Kind(resume), "delete": Kind(delete), "unseen": Kind(unseen, 10.0),
+    "edit": Kind(edit),
     "deadline": Kind(deadline), "touch": Kind(touch), "unpod": Kind(unpod), "force": Kind(force),
     "unservice": Kind(unservice), "evict": Kind(evict), "preempt": Kind(preempt), "drain": Kind(drain),
     "down": Kind(down), "cut": Kind(cut), "image": Kind(image), "arm": Kind(arm, RETRIES_S),

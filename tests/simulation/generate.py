@@ -9,7 +9,7 @@ from tests.simulation.history import End, Fault, History, JobPlan, WriteFault
 NAMES = ("a", "b", "c")
 ENDS = ("fail", "fail", "fail", "oom", "kill", "stall", "store", "config")
 WRITE_KINDS = ("crash", "crash", "lost", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
-USERS = ("suspend", "suspend", "delete", "edit", "deadline", "touch", "unpod", "unpod", "force", "unservice")
+USERS = ("suspend", "suspend", "delete", "unseen", "edit", "deadline", "touch", "unpod", "unpod", "force", "unservice")
 MACHINES = ("evict", "evict", "preempt", "drain", "down", "down", "cut", "cut", "image")
 SERVERS = (
     "arm", "arm", "quota", "slow", "outage", "lag", "lag", "broken", "expired", "again", "crash", "crash", "takeover",
@@ -94,7 +94,7 @@ def _fault(chance: random.Random, kind: str, jobs: tuple[JobPlan, ...], nodes: i
     match kind:
         case "suspend":
             return Fault(at, kind, job, s=round(chance.choice((0.1, 1.0, 6.0, 20.0)), 1))
-        case "delete":
+        case "delete" | "unseen":
             return Fault(at, kind, job, s=chance.choice((0.0, 0.05, 1.0, 5.0)))
         case "deadline":
             return Fault(at, kind, job, n=chance.choice((1, 10, 40)))

@@ -11,10 +11,13 @@ from tests.simulation.machines import Worker
 from tests.support.pods import T0
 
 if TYPE_CHECKING:
+    from tests.simulation.operators import Process
     from tests.simulation.truth import Incident, JobTruth
     from tests.simulation.world import World
 
 FINISHED = ("Succeeded", "Failed")
+ROLL_CALL_S = 600.0
+"""Once in which an operator compares what it remembers with a list."""
 PROMPT_S = 5.0
 """Within which a healthy operator acts on what it sees (a backoff apart)."""
 GONE_WITHIN_S = 15.0
@@ -226,6 +229,8 @@ class Invariants:
             self._pod_goes(pod, current)
         for job in world.api.objects["trainjobs"].values():
             self._job_moves(job, current)
+        for process in world.operators():
+            self._forgets(process, current)
         excused = self._excused()
         self._since = {key: self._since.get(key, now) if not excused else now for key in current}
         for (what, uid), since in self._since.items():
@@ -274,11 +279,27 @@ class Invariants:
             if active > limit + PROMPT_S:
                 current["its deadline is over and it goes on", uid] = GONE_WITHIN_S
 
+    def _forgets(self, process: Process, current: Lasting) -> None:
+        """A job that is gone is forgotten: soon, where a list of others tells that a watch had ended."""
+        jobs = self._world.truth.jobs
+        for known in process.reconciler.remembered():
+            gone = jobs[known.uid].deleted
+            if gone is not None:
+                others = any(other.created < gone and other.deleted is None for other in jobs.values())
+                within = GONE_WITHIN_S if others else ROLL_CALL_S + GONE_WITHIN_S
+                current[f"it is deleted, and operator {process.number} remembers it", known.uid] = within
+
     def _shown(self, name: str, job_uid: str) -> bool:
         pod = self._world.api.get("pods", name)
         if pod is None or owner(pod) != job_uid:
             return True
         return "deletionTimestamp" in pod["metadata"] or pod["status"]["phase"] == "Failed"
+
+    def forgotten(self) -> None:
+        """Check that nothing is remembered of what is no more. Raises BrokenError."""
+        for process in self._world.operators():
+            left = [job.uid for job in process.reconciler.remembered() if self._world.truth.jobs[job.uid].deleted]
+            _hold(not left, f"operator {process.number} remembers {left}, which are deleted")
 
     def tidy(self) -> None:
         """Check what is left when all jobs are over. Raises BrokenError."""

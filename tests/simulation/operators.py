@@ -17,6 +17,7 @@ from paceline_operator.cluster.informer import Informer, PodStore
 from paceline_operator.cluster.memory import Jobs
 from paceline_operator.cluster.reconciler import Reconciler
 from paceline_operator.cluster.recorder import Recorder
+from paceline_operator.cluster.rollcall import RollCall
 from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.cluster.workqueue import WorkQueue
 from paceline_operator.policies.config import JobDefaults
@@ -65,6 +66,7 @@ class Process:
             Informer(self._client, self.services, "services", NAMESPACE),
         ]
         self._poller = Poller(self._client, self.jobs, self.pods, self.queue.add, poll_s=POLL_S)
+        self._roll_call = RollCall(self._client, (NAMESPACE,), self.reconciler.remembered, self.reconciler.forget)
         self._leads = asyncio.Event()
         if not standby:
             self._leads.set()
@@ -73,7 +75,7 @@ class Process:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         self._tasks += [loop.create_task(informer.run()) for informer in self._informers]
-        self._tasks.append(loop.create_task(self._watch_jobs()))
+        self._tasks += [loop.create_task(self._watch_jobs()), loop.create_task(self._roll_call.run())]
         for informer in self._informers:
             await informer.synced.wait()
         self.stale_s = 0.0
@@ -131,10 +133,13 @@ class Process:
                         if event is not None:
                             self._feed(event.type, event.body)
             except (ApiError, UnreachableError):  # noqa: PERF203
-                await asyncio.sleep(1.0)
+                # It ends at times, and is started again.
+                await asyncio.sleep(self._client.chance.uniform(0.5, 5.0))
 
     def _feed(self, type: str | None, body: dict[str, Any]) -> None:
         # The same lines as in main.py.
+        if type is None:
+            self._roll_call.soon()
         if type == "DELETED":
             self.reconciler.gone(body)
         else:

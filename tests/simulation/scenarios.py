@@ -61,6 +61,8 @@ SCENARIOS = {
     "deleted while it runs": Scenario("job a pods=2; at 3 delete on=a", {}),
     "made anew under the same name": Scenario("job a pods=2; at 3 delete on=a s=0.1", {"a": DONE}, small=True),
     "made anew while it is created": Scenario("job a pods=2; at 0.02 delete on=a s=0.01", {"a": DONE}),
+    "deleted while nobody watches": Scenario("job a pods=2; job b pods=1; at 12 unseen on=a", {"b": DONE}),
+    "deleted while nobody watches, the only one": Scenario("job a pods=1 clean=All; at 12 unseen on=a", {}),
     "backoff": Scenario(
         "job a pods=1 initial=2 ends=fail/0/0.5/1+fail/0/0.5/1+fail/0/0.5/1", {"a": ("Succeeded", 3, 0)}
     ),

@@ -152,6 +152,7 @@ class World(Hooks):
             await asyncio.sleep(TIDIED_S + max(0.0, self.slow_until - self.time()))
             self.invariants.tidy()
             await self._silent(SETTLED_S, "a settled system")
+            self.invariants.forgotten()
             for process in list(self.processes):
                 self.restart_s = 0.0
                 process.kill()
@@ -211,6 +212,10 @@ class World(Hooks):
         job = self.api.objects["trainjobs"][name]
         generation = job["metadata"]["generation"] + 1
         self.api.change("trainjobs", name, metadata={"generation": generation}, spec={**job["spec"], **spec})
+
+    def operators(self) -> list[Process]:
+        """Return the operators that live, the one that stands by too."""
+        return [process for process in (*self.processes, self._standby) if process is not None and not process.dead]
 
     def start_operator(self) -> None:
         """An operator begins to lead: the one that stands by, or a new one, stale lists and all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executo
 from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.cluster.memory import NEVER_SHOWN, Jobs, Remembered
 from paceline_operator.cluster.podgroups import PodGroups
+from paceline_operator.cluster.rollcall import Present
 from paceline_operator.planning import Note, Plan, plan
 from paceline_operator.policies.config import JobDefaults
 from paceline_operator.policies.observed import Observed, Refusal
@@ -129,7 +130,7 @@ class Reconciler:
         except ApiError as error:
             if error.code != NOT_FOUND:
                 raise
-            self._jobs.forget(key, known.job.uid)
+            self.forget(key, known.job.uid)
             return None
         self.take(body)
         return timedelta(seconds=0.2)
@@ -143,6 +144,8 @@ class Reconciler:
         except ApiError as error:
             if error.code not in (CONFLICT, NOT_FOUND):
                 raise
+            if error.code == NOT_FOUND:
+                self.forget(key, strange.job.uid)
             return  # The watch brings what it is now.
         log.error("%s: %s", key, strange.message, extra={"job": key})
         self._notes.post(strange.job, strange.note)
@@ -273,12 +276,20 @@ class Reconciler:
     def gone(self, body: dict[str, Any]) -> None:
         """Forget a job that was deleted."""
         metadata = body.get("metadata") or {}
-        key = _key(metadata)
-        self._jobs.forget(key, metadata.get("uid"))
-        self._groups.forget(metadata.get("uid", ""))
+        self.forget(_key(metadata), metadata.get("uid", ""))
+
+    def forget(self, key: str, uid: str) -> None:
+        """Forget this very job: it is no more."""
+        self._jobs.forget(key, uid)
+        self._groups.forget(uid)
         strange = self._unreadable.get(key)
-        if strange is not None and strange.job.uid == metadata.get("uid"):
+        if strange is not None and strange.job.uid == uid:
             del self._unreadable[key]
+
+    def remembered(self) -> Iterator[Present]:
+        """Yield all jobs that are known, readable or not."""
+        for key, known in (*self._jobs, *self._unreadable.items()):
+            yield Present(key, known.job.uid, known.resource_version)
 
 
 def _key(metadata: dict[str, Any]) -> str:
