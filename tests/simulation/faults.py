@@ -199,6 +199,12 @@ def quota(world: World, fault: Fault) -> None:
     world.quota_until = world.time() + fault.s
 
 
+def gate(world: World, fault: Fault) -> None:
+    """The API server serves PodGroups from now on; with n=2 it serves them no more."""
+    (world.api.unserved.add if fault.n == 2 else world.api.unserved.discard)("podgroups")
+    world.kubelets.scheduler.wake()
+
+
 def slow(world: World, fault: Fault) -> None:
     """Each request takes up to `n` seconds, for `s` seconds."""
     world.network.slow_s, world.network.slow_until = float(fault.n), world.time() + fault.s
@@ -255,7 +261,8 @@ KINDS: dict[str, Kind] = {
     "deadline": Kind(deadline), "touch": Kind(touch), "unpod": Kind(unpod), "force": Kind(force),
     "unservice": Kind(unservice), "evict": Kind(evict), "preempt": Kind(preempt), "drain": Kind(drain),
     "down": Kind(down), "cut": Kind(cut), "image": Kind(image), "arm": Kind(arm, RETRIES_S),
-    "quota": Kind(quota, 15.0), "slow": Kind(slow, 30.0), "outage": Kind(outage, RETRIES_S + 30.0),
+    "quota": Kind(quota, 15.0), "gate": Kind(gate),
+    "slow": Kind(slow, 30.0), "outage": Kind(outage, RETRIES_S + 30.0),
     "lag": Kind(lag, 10.0),
     "broken": Kind(broken, 10.0), "expired": Kind(expired, 10.0), "again": Kind(again, 5.0),
     "crash": Kind(crash, 10.0), "takeover": Kind(takeover, 10.0),

@@ -178,7 +178,7 @@ class SimulatedClient(Client):
             kind, name = parse(path)
             if kind == "pods" and not name:
                 process.listed()
-            if not name and process.stale_s:
+            if not name and process.stale_s and kind not in network.api.unserved:
                 return _encode(network.api.listed(kind, network.loop.time() - process.stale_s))
             return _encode(network.api.handle(method, path, None))
         kind, seconds = network.fault(method, path)

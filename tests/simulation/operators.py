@@ -15,11 +15,13 @@ from paceline_operator.cluster.client import ApiError, UnreachableError
 from paceline_operator.cluster.gate import Gate
 from paceline_operator.cluster.informer import Informer, PodStore
 from paceline_operator.cluster.memory import Jobs
+from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler
 from paceline_operator.cluster.recorder import Recorder
 from paceline_operator.cluster.rollcall import RollCall
 from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.cluster.workqueue import WorkQueue
+from paceline_operator.main import CRD_RETRY_S, POD_GROUP_TRIES
 from paceline_operator.policies.config import JobDefaults
 from tests.simulation.history import NAMESPACE
 from tests.simulation.network import Network, SimulatedClient
@@ -59,7 +61,10 @@ class Process:
             return T0 + timedelta(seconds=loop.time())
 
         self._recorder = ToldRecorder(self._client, f"sim-{number}", now, lambda: gate.busy, hooks.told)
-        self.reconciler = Reconciler(self._client, self.jobs, self._recorder, CONFIG, gate=gate, now=now)
+        self.groups = PodGroups(self._client, (NAMESPACE,), gate)
+        self.reconciler = Reconciler(
+            self._client, self.jobs, self._recorder, CONFIG, gate=gate, groups=self.groups, now=now
+        )
         # There is one namespace.
         self._informers = [
             Informer(self._client, self.pods, "pods", NAMESPACE),
@@ -80,10 +85,21 @@ class Process:
             await informer.synced.wait()
         self.stale_s = 0.0
         await self._leads.wait()
+        await self._look_for_groups()
+        self._tasks.append(loop.create_task(self.groups.run()))
         if self._hooks.agents_answer:
             self._tasks.append(loop.create_task(self._poller.run()))
         self._tasks.append(loop.create_task(self._recorder.run()))
         await workers.run(self.queue, self.reconciler, observe=self._observe)
+
+    async def _look_for_groups(self) -> None:
+        # As main.py does.
+        for _ in range(POD_GROUP_TRIES):
+            try:
+                await self.groups.look()
+                break
+            except (ApiError, UnreachableError):
+                await asyncio.sleep(CRD_RETRY_S)
 
     def lead(self) -> None:
         """It has the lease from now on."""

@@ -37,8 +37,8 @@ SCENARIOS = {
     "evicted": Scenario("job a pods=2; at 3 evict on=a n=1", {"a": TAKEN}),
     "preempted": Scenario("world slots=2; job a pods=2; at 3 preempt on=node-1 n=2 s=5", {"a": TAKEN}),
     "drained": Scenario("job a pods=2; at 3 drain on=node-1 s=5", {"a": TAKEN}),
-    "node lost": Scenario("world slots=1; job a pods=2 runs=40; at 8 down on=node-1 s=35", {"a": TAKEN}),
-    "node cut off": Scenario("job a pods=2 runs=40; at 8 cut on=node-1 s=35", {"a": TAKEN}),
+    "node lost": Scenario("world slots=1; job a pods=2 runs=40; at 8 down on=node-1 s=90", {"a": TAKEN}),
+    "node cut off": Scenario("job a pods=2 runs=40; at 8 cut on=node-1 s=90", {"a": TAKEN}),
     "node lost under a single worker": Scenario("world nodes=1; job a pods=1 runs=80; at 3 down s=70", {"a": TAKEN}),
     "node collected": Scenario("job a pods=2 runs=40; at 8 down on=node-1 n=2 s=90", {"a": TAKEN}),
     "a pod is deleted": Scenario("job a pods=2; at 3 unpod on=a n=1", {"a": AGAIN}, small=True),
@@ -78,6 +78,22 @@ SCENARIOS = {
     "an image that cannot be pulled at first": Scenario("job a pods=2; at 0 image on=a s=20", {"a": DONE}),
     "two jobs for one node": Scenario(
         "world nodes=1 slots=2 gang=yes; job a pods=2; job b pods=2", {"a": DONE, "b": DONE}
+    ),
+    "a PodGroup for each attempt": Scenario("world gang=yes; job a pods=3 ends=fail/0/2/1", {"a": AGAIN}),
+    "PodGroups that the scheduler ignores": Scenario(
+        "world gang=ignored nodes=1 slots=3; job a pods=2 timeout=6; job b pods=2 timeout=6", {"a": DONE, "b": DONE}
+    ),
+    "two jobs that hold what the other needs": Scenario(
+        "world nodes=1 slots=3; job a pods=3 timeout=5 runs=10; job b pods=3 timeout=5 runs=10", {"a": DONE, "b": DONE}
+    ),
+    "a set that is placed in part is freed, uncounted": Scenario(
+        "world nodes=1 slots=2 ; job a pods=2 restarts=0 preemptions=0 timeout=4; at 0 preempt on=node-1 n=1 s=20",
+        {"a": DONE},
+    ),
+    "a pod that never starts": Scenario("job a pods=2 start=8 ends=stuck/1/0/1", {"a": AGAIN}, small=True),
+    "PodGroups are insisted on and served later": Scenario("job a pods=2 gang=PodGroup; at 20 gate", {"a": DONE}),
+    "PodGroups are served no more": Scenario(
+        "world gang=yes; job a pods=2 ends=fail/0/4/1; at 3 gate n=2", {"a": AGAIN}
     ),
     "two jobs, one of them failing": Scenario("job a pods=2 ends=fail/0/1/1; job b pods=1", {"a": AGAIN, "b": DONE}),
     "the Service is deleted": Scenario("job a pods=2 ends=fail/0/4/1; at 3 unservice on=a", {"a": AGAIN}),
