@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -203,6 +204,9 @@ def test_a_deleted_service_is_back_at_once_and_that_of_an_ended_job_is_not(
     def service() -> str:
         return cluster._kubectl("get", "services", "-o", "jsonpath={.items[*].metadata.uid}")
 
+    def made_anew(old: str) -> bool:
+        return service() not in ("", old)
+
     until(lambda: bool(service()))
     for run in (False, True):
         if run:
@@ -210,7 +214,7 @@ def test_a_deleted_service_is_back_at_once_and_that_of_an_ended_job_is_not(
             until(lambda: cluster.status().get("phase"), "Running")
         old, began = service(), time.monotonic()
         cluster._kubectl("delete", "service", "digits")
-        until(lambda old=old: service() not in ("", old))
+        until(partial(made_anew, old))
         assert time.monotonic() - began < BACK_S, "at once, and not with the next look at the job"
     assert cluster._get("service", "digits")["spec"]["clusterIP"] == "None"
     assert (cluster.status()["attempt"], len(cluster.pods())) == (0, 2), "nothing else happened to the job"

@@ -27,7 +27,7 @@ async def test_a_job_that_went_unseen_is_told_by_a_list_of_metadata_alone(crd_se
         Present(f"{namespace}/newer", "newer", version + 1_000_000),
         Present("elsewhere/gone", "elsewhere", version),
     ]
-    answers: list[bytes] = []
+    answers, gone = list[bytes](), list[str]()
 
     class Kept(Client):
         async def request(self, *args: object, **options: object) -> bytes:
@@ -35,9 +35,9 @@ async def test_a_job_that_went_unseen_is_told_by_a_list_of_metadata_alone(crd_se
             return answers[-1]
 
     for watched, found in (([namespace], ["gone"]), ([], ["gone", "elsewhere"])):
-        gone: list[str] = []
+        gone.clear()
         async with Kept(access.load(crd_server.kubeconfig)) as client:
-            await RollCall(client, watched, lambda: remembered, lambda key, uid, gone=gone: gone.append(uid)).look()
+            await RollCall(client, watched, lambda: remembered, lambda key, uid: gone.append(uid)).look()
         assert gone == found
     assert all(json.loads(answer)["kind"] == "PartialObjectMetadataList" for answer in answers)
     assert not any(b'"image"' in answer for answer in answers)

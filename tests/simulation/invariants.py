@@ -313,6 +313,7 @@ class Invariants:
                 hold(phase in FINISHED, f"pod {name} of a finished job is {phase}")
             elif policy == "All":
                 raise BrokenError(f"pod {name} of a finished job is left, and cleanPodPolicy is All")
+        self._together.tidy(alive)
         for name, job in world.api.objects["trainjobs"].items():
             if job["spec"]["cleanPodPolicy"] == "All" and world.api.get("services", name) is not None:
                 raise BrokenError(f"service {name} of a finished job is left, and cleanPodPolicy is All")

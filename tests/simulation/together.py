@@ -91,6 +91,17 @@ class Together:
             if int(metadata["labels"]["paceline.dev/attempt"]) < attempt and "podgroups" not in world.api.unserved:
                 current["its attempt is over and the PodGroup stays", metadata["uid"]] = GONE_WITHIN_S
 
+    def tidy(self, jobs: dict[str, Body]) -> None:
+        """Of finished jobs the PodGroup of the last attempt stays, with the pods that stay. Raises BrokenError."""
+        if "podgroups" in self._world.api.unserved:
+            return
+        for name, group in self._world.api.objects["podgroups"].items():
+            if "deletionTimestamp" not in group["metadata"]:
+                job = jobs[owner(group)]
+                last = int(group["metadata"]["labels"]["paceline.dev/attempt"]) == job["status"].get("attempt", 0)
+                kept = job["spec"]["cleanPodPolicy"] != "All"
+                hold(last and kept, f"podgroup {name} of a finished job is left")
+
 
 def account_of(rule: str, cause: str) -> str:
     """Return what a restart counts as."""

@@ -43,6 +43,8 @@ class Server:
         self.gets: list[str] = []
         self.refuse: dict[tuple[str, str], ApiError] = {}
         self.dies_after = 0
+        self.lose: dict[tuple[str, str], bool] = {}
+        """Method and path of requests without an answer, and whether they are carried out."""
         body = job.obj().to_body()
         body["metadata"] |= {"uid": "uid-job", "generation": 1}
         self._store(JOB, body)
@@ -68,7 +70,12 @@ class Server:
             self.writes.append(f"{method} {path}")
         if (error := self.refuse.get((method, path))) is not None:
             raise error
+        lost = self.lose.get((method, path))
+        if lost is False:
+            raise UnreachableError("connection refused")
         answer = json.dumps(self._answer(method, path, json.loads(body or b"{}"))).encode()
+        if lost:
+            raise UnreachableError("connection reset")
         if method != "GET" and self.dies_after:
             self.dies_after -= 1
             if not self.dies_after:
@@ -407,3 +414,39 @@ async def test_no_answer_is_an_error_of_its_own() -> None:
 
     with pytest.raises(UnreachableError):
         await PodGroups(Away()).look()
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_group_whose_answer_was_lost_goes_with_its_attempt(made: bool) -> None:
+    server = Server(two())
+    operator = await started(server)
+    await operator.look()
+    fail(server, "digits-0-1")
+    server.lose[("POST", GROUPS)] = made
+    with pytest.raises(UnreachableError):
+        await operator.look()
+    assert server.names(GROUPS) == (["digits-1"] if made else [])
+    suspended = deepcopy(server.objects[JOB])
+    suspended["spec"]["suspend"] = True
+    server._store(JOB, suspended)
+    await operator.look()
+    assert server.status()["phase"] == "Suspended"
+    server.lose.clear()
+    resumed = deepcopy(server.objects[JOB])
+    resumed["spec"]["suspend"] = False
+    server._store(JOB, resumed)
+    await operator.look()
+    assert (server.status()["attempt"], server.names(GROUPS)) == (2, ["digits-2"])
+    assert [line for line in server.gets if line == f"{GROUPS}/digits-1"] == [f"{GROUPS}/digits-1"], "asked for once"
+
+
+async def test_a_group_whose_answer_was_lost_is_asked_for_again_by_its_attempt() -> None:
+    server = Server(two())
+    operator = await started(server)
+    server.lose[("POST", GROUPS)] = False
+    with pytest.raises(UnreachableError):
+        await operator.look()
+    server.lose.clear()
+    await operator.look()
+    assert server.names(GROUPS) == ["digits-0"]
+    assert groups_of_pods(server) == {"digits-0-0": "digits-0", "digits-0-1": "digits-0"}
