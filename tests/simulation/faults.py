@@ -219,9 +219,8 @@ def outage(world: World, fault: Fault) -> None:
 
 def lag(world: World, fault: Fault) -> None:
     """The watch of kind `on` lags `n` seconds behind, for `s` seconds."""
-    before = world.network.lag.get(fault.on, 0.0)
     world.network.lag[fault.on] = float(fault.n)
-    world.later(fault.s, lambda world, fault: world.network.lag.__setitem__(fault.on, before), fault)
+    world.later(fault.s, lambda world, fault: world.network.lag.__setitem__(fault.on, world.history.lag), fault)
 
 
 def broken(world: World, fault: Fault) -> None:
