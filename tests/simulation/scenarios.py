@@ -90,7 +90,7 @@ SCENARIOS = {
         "world nodes=1 slots=2 ; job a pods=2 restarts=0 preemptions=0 timeout=4; at 0 preempt on=node-1 n=1 s=20",
         {"a": DONE},
     ),
-    "a pod that never starts": Scenario("job a pods=2 start=8 ends=stuck/1/0/1", {"a": AGAIN}, small=True),
+    "a pod that never starts": Scenario("job a pods=2 start=8 ends=stuck/1/0/1", {"a": AGAIN}),
     "PodGroups are insisted on and served later": Scenario("job a pods=2 gang=PodGroup; at 20 gate", {"a": DONE}),
     "PodGroups are served no more": Scenario(
         "world gang=yes; job a pods=2 ends=fail/0/4/1; at 3 gate n=2", {"a": AGAIN}
