@@ -23,12 +23,14 @@ from paceline_operator.cluster import access, workers
 from paceline_operator.cluster.agents import AgentPoller
 from paceline_operator.cluster.client import ApiError, Client, UnreachableError
 from paceline_operator.cluster.gate import Gate
-from paceline_operator.cluster.informer import PodInformer, PodStore
+from paceline_operator.cluster.informer import Informer, PodStore
 from paceline_operator.cluster.lease import Lease, LostError
 from paceline_operator.cluster.memory import Jobs
 from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler, utc_now
 from paceline_operator.cluster.recorder import Recorder
+from paceline_operator.cluster.rollcall import RollCall
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.cluster.workqueue import WorkQueue
 from paceline_operator.handlers.supervisor import Supervisor
 from paceline_operator.health import Health, serve
@@ -105,7 +107,8 @@ class Operator:
     async def _work(self, client: Client, lease_client: Client) -> None:
         queue, gate = WorkQueue(), Gate()
         pods = PodStore(lambda key, owner: queue.add(key))
-        jobs = Jobs(pods)
+        services = ServiceStore(queue.add)
+        jobs = Jobs(pods, services)
         recorder = Recorder(client, self._identity, utc_now, busy=lambda: gate.busy)
         groups = PodGroups(client, self._config.namespaces, gate)
         reconciler = Reconciler(
@@ -119,20 +122,28 @@ class Operator:
         )
         self._metrics.watch(queue.__len__, pods.__len__, jobs.phases, jobs.straggling)
 
+        roll_call = RollCall(client, self._config.namespaces, reconciler.remembered, reconciler.forget)
+
         def feed(type: str | None, body: dict[str, Any]) -> None:
+            if type is None:
+                roll_call.soon()
             if type == "DELETED":
                 reconciler.gone(body)
             else:
                 queue.add(reconciler.take(body))
 
-        informers = [PodInformer(client, pods, namespace) for namespace in self._config.namespaces or (None,)]
+        watched = self._config.namespaces or (None,)
+        informers = [Informer(client, pods, "pods", namespace) for namespace in watched] + [
+            Informer(client, services, "services", namespace) for namespace in watched
+        ]
         poller = AgentPoller(client, jobs, pods, queue.add, poll_s=self._config.progress_poll_seconds)
         supervisor = Supervisor(self._way, self._config.namespaces, feed)
-        background = [asyncio.create_task(informer.run(), name="pods") for informer in informers] + [
-            asyncio.create_task(supervisor.run(), name="trainjobs")
+        background = [asyncio.create_task(informer.run(), name="informer") for informer in informers] + [
+            asyncio.create_task(supervisor.run(), name="trainjobs"),
+            asyncio.create_task(roll_call.run(), name="roll call"),
         ]
         self._health.ready = lambda: (
-            supervisor.problem if all(i.synced.is_set() for i in informers) else "pods are not listed yet"
+            supervisor.problem if all(i.synced.is_set() for i in informers) else "pods and Services are not listed yet"
         )
         try:
             await self._first(asyncio.gather(*(informer.synced.wait() for informer in informers)), background)

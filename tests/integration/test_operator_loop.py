@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,8 @@ __all__ = ["crd_server"]
 
 # A look takes milliseconds; two busy cores and an API server under other tests' load take seconds.
 SEEN_S = 30.0
+# What the watch tells is acted on at once; the rest is for two busy cores.
+BACK_S = 8.0
 # Longer than any pause of the operator: what is not written by then is not written.
 SETTLED_S = 12.0
 
@@ -190,6 +193,38 @@ def test_a_deleted_pod_restarts_the_group(cluster: Cluster, running: OperatorPro
     cluster.delete("pod", "digits-0-0")
     until(lambda: cluster.names(1), {"digits-1-0", "digits-1-1"})
     assert cluster.status()["history"][0]["cause"] == "PodDeleted"
+
+
+def test_a_deleted_service_is_back_at_once_and_that_of_an_ended_job_is_not(
+    cluster: Cluster, running: OperatorProcess
+) -> None:
+    cluster.apply(two(cluster))
+    until(cluster.names, {"digits-0-0", "digits-0-1"})
+
+    def service() -> str:
+        return cluster._kubectl("get", "services", "-o", "jsonpath={.items[*].metadata.uid}")
+
+    def made_anew(old: str) -> bool:
+        return service() not in ("", old)
+
+    until(lambda: bool(service()))
+    for run in (False, True):
+        if run:
+            cluster.run("digits-0-0", "digits-0-1")
+            until(lambda: cluster.status().get("phase"), "Running")
+        old, began = service(), time.monotonic()
+        cluster._kubectl("delete", "service", "digits")
+        until(partial(made_anew, old))
+        assert time.monotonic() - began < BACK_S, "at once, and not with the next look at the job"
+    assert cluster._get("service", "digits")["spec"]["clusterIP"] == "None"
+    assert (cluster.status()["attempt"], len(cluster.pods())) == (0, 2), "nothing else happened to the job"
+    cluster.succeed("digits-0-0", "digits-0-1")
+    until(lambda: cluster.status().get("phase"), "Succeeded")
+    cluster._kubectl("delete", "service", "digits")
+    cluster.writes()
+    time.sleep(SETTLED_S)
+    assert (service(), cluster.writes()) == ("", [])
+    assert running.refused() == []
 
 
 def test_killed_and_started_again_it_creates_nothing_twice_and_settles(cluster: Cluster, tmp_path: Path) -> None:

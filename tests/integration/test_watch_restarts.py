@@ -95,27 +95,33 @@ async def until(what: Callable[[], bool]) -> None:
 class Watched:
     """The supervisor under test and what it handed over."""
 
-    def __init__(self, server: Server, supervisor: Supervisor, seen: list[str]) -> None:
+    def __init__(self, server: Server, supervisor: Supervisor, seen: list[str], types: list[str | None]) -> None:
         self.server = server
         self.supervisor = supervisor
         self.seen = seen
+        self.types = types
 
 
 @asynccontextmanager
 async def watching(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
     monkeypatch.setattr(supervisors, "FIRST_BACKOFF_S", 0.05)
-    server, seen = Server(), list[str]()
+    server, seen, types = Server(), list[str](), list[str | None]()
+
+    def feed(type: str | None, body: dict[str, Any]) -> None:
+        types.append(type)
+        seen.append(body["metadata"]["name"])
+
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)
     http = TestServer(app)
     await http.start_server()
     host = str(http.make_url("/")).rstrip("/")
     access = Access(host, False, Configuration(host=host))
-    supervisor = Supervisor(access, [], lambda type, body: seen.append(body["metadata"]["name"]))
+    supervisor = Supervisor(access, [], feed)
     task = asyncio.create_task(supervisor.run())
     try:
         await until(lambda: server.watches == 1 and seen == ["digits"])
-        yield Watched(server, supervisor, seen)
+        yield Watched(server, supervisor, seen, types)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -130,6 +136,7 @@ async def test_an_expired_watch_begins_again_with_a_list(monkeypatch: pytest.Mon
         await until(lambda: watched.server.lists == 2 and watched.server.watches == 2)
         await until(lambda: len(watched.seen) == 2)
         assert watched.supervisor.problem == ""
+        assert watched.types == [None, None], "what is listed has no type: it asks for a roll call"
 
 
 @pytest.mark.parametrize("code", [403, 503])

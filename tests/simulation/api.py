@@ -27,13 +27,15 @@ class Kind:
     """What of an object is held beside its metadata."""
     graceful: bool = False
     """Deletion takes a kubelet; others go at once."""
+    finalized: bool = False
+    """Deletion only marks it: somebody takes it away later."""
 
 
 KINDS = {
     "trainjobs": Kind(),
     "pods": Kind(keeps=("status",), graceful=True),
     "services": Kind(keeps=()),
-    "podgroups": Kind(keeps=("spec",)),
+    "podgroups": Kind(keeps=("spec",), finalized=True),
     "events": Kind(kept=False),
 }
 _PATH = re.compile(r"^/(?:api|apis/[^/]+)/v\w+/namespaces/[^/]+/(?P<kind>[a-z]+)(?:/(?P<name>[^/]+))?(?:/status)?$")
@@ -66,6 +68,8 @@ class Api:
     log: dict[str, list[Event]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     version: int = 0
     uids: int = 0
+    unserved: set[str] = field(default_factory=set)
+    """Kinds that operators are answered 404 for."""
     forgotten: dict[str, int] = field(default_factory=dict)
     """Watches from before this version are answered with 410."""
     changed: list[Callable[[str, Event, Body | None], None]] = field(default_factory=list)
@@ -86,6 +90,8 @@ class Api:
     def handle(self, method: str, path: str, body: Body | None) -> Any:
         """Carry out a request. Raises ApiError as the API server would."""
         kind, name = parse(path)
+        if kind in self.unserved:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
         if method == "GET":
             return self._read(kind, name) if name else self.listed(kind)
         assert body is not None
@@ -135,9 +141,11 @@ class Api:
         held = {key: body[key] for key in shape.keeps if key in body}
         held["metadata"] = {**metadata, "uid": f"{name}-{self.uids}", "creationTimestamp": stamp(self.time())}
         if kind == "pods":
-            # Of what a pod asks for, the scheduler of this cluster reads one thing.
+            # Of what a pod asks for, the scheduler of this cluster reads two things.
             affinity = (body["spec"].get("affinity") or {}).get("nodeAffinity")
             held["status"], held["spec"] = {"phase": "Pending"}, {"nodeAffinity": affinity} if affinity else {}
+            if group := body["spec"].get("schedulingGroup"):
+                held["spec"]["schedulingGroup"] = group
         if kind == "trainjobs":
             held["metadata"]["generation"] = 1
         return self._store(kind, held, "ADDED", None)
@@ -162,7 +170,8 @@ class Api:
         """Delete an object as a user would: a pod that has a node and has not ended goes gracefully."""
         body = self.objects[kind][name]
         ended = body.get("status", {}).get("phase") in ("Succeeded", "Failed")
-        if not KINDS[kind].graceful or ended or not body["spec"].get("nodeName"):
+        at_once = not KINDS[kind].graceful or ended or not body["spec"].get("nodeName")
+        if at_once and not KINDS[kind].finalized:
             self.remove(kind, name)
         elif "deletionTimestamp" not in body["metadata"]:
             self.change(kind, name, metadata={"deletionTimestamp": stamp(self.time())})
@@ -220,6 +229,12 @@ def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Body:
         else:
             merged[key] = value
     return merged
+
+
+def group_of(pod: Body) -> str:
+    """Return the name of the PodGroup that a pod belongs to; empty without one."""
+    name: str = (pod["spec"].get("schedulingGroup") or {}).get("podGroupName", "")
+    return name
 
 
 def owner(body: Body) -> str:

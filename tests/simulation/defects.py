@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
-from paceline.api import TrainJob
+from paceline.api import TrainJob, reasons
 from paceline.policy import restart as shared
-from paceline_operator.cluster import executor
+from paceline_operator.cluster import executor, podgroups
+from paceline_operator.cluster.client import ApiError
 from paceline_operator.cluster.executor import Executor
 from paceline_operator.cluster.memory import Jobs, Remembered
+from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler
+from paceline_operator.cluster.rollcall import RollCall
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.planning import Plan
-from paceline_operator.policies import cleanup, failure, observed, suspend
+from paceline_operator.policies import cleanup, failure, gang, observed, restart, starting, suspend
 from paceline_operator.policies.observed import Observed, PodSeen
 
 Patch = pytest.MonkeyPatch
@@ -83,8 +87,6 @@ def strangers_adopted(patch: Patch) -> None:
 
 def accounts_mixed_up(patch: Patch) -> None:
     """A preemption is counted as a restart."""
-    from paceline_operator.policies import restart
-
     patch.setattr(restart, "_account", lambda cause, action: "uncounted" if action == "RestartUncounted" else "restart")
 
 
@@ -152,13 +154,88 @@ def survivors_live_on(patch: Patch) -> None:
     patch.setattr(PodSeen, "over", property(kept))
 
 
+def services_not_watched(patch: Patch) -> None:
+    """A Service that somebody deletes is taken for there."""
+    patch.setattr(ServiceStore, "remove", lambda self, uid, resource_version="0", scope="": None)
+
+
+def roll_not_called(patch: Patch) -> None:
+    """What kopf does not tell is never asked for."""
+
+    async def nothing(self: RollCall) -> None:
+        pass
+
+    patch.setattr(RollCall, "look", nothing)
+
+
+def parts_are_held(patch: Patch) -> None:
+    """A set that is placed in part keeps its nodes."""
+    patch.setattr(gang, "decide", lambda *_: starting.Within())
+
+
+def sets_are_freed_early(patch: Patch) -> None:
+    """A set that is placed in part is freed when half of the time is over."""
+    decide = gang.decide
+
+    def hasty(job: TrainJob, current: Any, problem: Any, now: datetime) -> Any:
+        return decide(job, current, problem, now + timedelta(seconds=job.spec.scheduling.timeout_seconds / 2))
+
+    patch.setattr(gang, "decide", hasty)
+
+
+def freed_sets_count(patch: Patch) -> None:
+    """That there was no room is counted as a restart."""
+    account = restart._account
+
+    def counting(cause: str, action: str | None) -> Any:
+        return "restart" if cause == reasons.UNSCHEDULABLE else account(cause, action)
+
+    patch.setattr(restart, "_account", counting)
+
+
+def starts_take_for_ever(patch: Patch) -> None:
+    """A pod that does not start holds its node."""
+    patch.setattr(starting, "decide", lambda *_: starting.Within())
+
+
+def past_groups_stay(patch: Patch) -> None:
+    """PodGroups of attempts that are over are not deleted."""
+    patch.setattr(gang, "past", lambda groups, job, attempt: ())
+
+
+def groups_of_others_unknown(patch: Patch) -> None:
+    """An operator that takes over knows no PodGroup of the one before."""
+
+    async def served(self: PodGroups, namespace: str | None) -> bool:
+        try:
+            await self._api.request("GET", podgroups._path(namespace))
+        except ApiError:
+            return False
+        return True
+
+    patch.setattr(PodGroups, "_list", served)
+
+
+def insistence_ignored(patch: Patch) -> None:
+    """A job that insists on PodGroups gets pods without."""
+    way = gang.way
+
+    def lax(*given: Any) -> gang.Way:
+        found = way(*given)
+        return gang.Way.TIMEOUT if found is gang.Way.UNAVAILABLE else found
+
+    patch.setattr(gang, "way", lax)
+
+
 SEEDED: dict[str, Callable[[Patch], None]] = {
     defect.__name__.replace("_", " "): defect
     for defect in (
         expectations_dropped, past_attempts_count, requeue_lost, attempt_ignored, version_not_sent,
         past_attempts_stay, strangers_adopted, accounts_mixed_up, one_restart_too_many, resumed_in_place,
         missing_means_not_made, last_words_lost, memory_for_out_of, eviction_for_preemption, pods_before_the_record,
-        survivors_live_on,
+        survivors_live_on, services_not_watched,
+        roll_not_called, parts_are_held, sets_are_freed_early, freed_sets_count, starts_take_for_ever, past_groups_stay,
+        groups_of_others_unknown, insistence_ignored,
     )
 }  # fmt: skip
 """By name; the first three are those that part 3 asks for."""

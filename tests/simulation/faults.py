@@ -57,6 +57,12 @@ def delete(world: World, fault: Fault) -> None:
             world.later(fault.s, lambda world, fault: world.submit(world.plans[fault.on]), fault)
 
 
+def unseen(world: World, fault: Fault) -> None:
+    """The user deletes job `on` while no operator watches jobs; with `s`, makes it anew after so many seconds."""
+    world.network.disturb("trainjobs", "broken")
+    delete(world, fault)
+
+
 def edit(world: World, fault: Fault) -> None:
     """The user allows job `on` `n` restarts more."""
     if (job := world.job(fault.on)) is not None:
@@ -96,7 +102,6 @@ def force(world: World, fault: Fault) -> None:
 def unservice(world: World, fault: Fault) -> None:
     """Somebody deletes the Service of job `on`."""
     if world.api.get("services", fault.on) is not None:
-        world.unserviced[fault.on] = world.time()
         world.api.delete("services", fault.on)
 
 
@@ -194,6 +199,12 @@ def quota(world: World, fault: Fault) -> None:
     world.quota_until = world.time() + fault.s
 
 
+def gate(world: World, fault: Fault) -> None:
+    """The API server serves PodGroups from now on; with n=2 it serves them no more."""
+    (world.api.unserved.add if fault.n == 2 else world.api.unserved.discard)("podgroups")
+    world.kubelets.scheduler.wake()
+
+
 def slow(world: World, fault: Fault) -> None:
     """Each request takes up to `n` seconds, for `s` seconds."""
     world.network.slow_s, world.network.slow_until = float(fault.n), world.time() + fault.s
@@ -208,9 +219,8 @@ def outage(world: World, fault: Fault) -> None:
 
 def lag(world: World, fault: Fault) -> None:
     """The watch of kind `on` lags `n` seconds behind, for `s` seconds."""
-    before = world.network.lag.get(fault.on, 0.0)
     world.network.lag[fault.on] = float(fault.n)
-    world.later(fault.s, lambda world, fault: world.network.lag.__setitem__(fault.on, before), fault)
+    world.later(fault.s, lambda world, fault: world.network.lag.__setitem__(fault.on, world.history.lag), fault)
 
 
 def broken(world: World, fault: Fault) -> None:
@@ -245,11 +255,13 @@ def takeover(world: World, fault: Fault) -> None:
 
 
 KINDS: dict[str, Kind] = {
-    "suspend": Kind(suspend), "resume": Kind(resume), "delete": Kind(delete), "edit": Kind(edit),
+    "suspend": Kind(suspend), "resume": Kind(resume), "delete": Kind(delete), "unseen": Kind(unseen, 10.0),
+    "edit": Kind(edit),
     "deadline": Kind(deadline), "touch": Kind(touch), "unpod": Kind(unpod), "force": Kind(force),
     "unservice": Kind(unservice), "evict": Kind(evict), "preempt": Kind(preempt), "drain": Kind(drain),
     "down": Kind(down), "cut": Kind(cut), "image": Kind(image), "arm": Kind(arm, RETRIES_S),
-    "quota": Kind(quota, 15.0), "slow": Kind(slow, 30.0), "outage": Kind(outage, RETRIES_S + 30.0),
+    "quota": Kind(quota, 15.0), "gate": Kind(gate),
+    "slow": Kind(slow, 30.0), "outage": Kind(outage, RETRIES_S + 30.0),
     "lag": Kind(lag, 10.0),
     "broken": Kind(broken, 10.0), "expired": Kind(expired, 10.0), "again": Kind(again, 5.0),
     "crash": Kind(crash, 10.0), "takeover": Kind(takeover, 10.0),

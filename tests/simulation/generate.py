@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from tests.simulation.history import End, Fault, History, JobPlan, WriteFault
 
 NAMES = ("a", "b", "c")
-ENDS = ("fail", "fail", "fail", "oom", "kill", "stall", "store", "config")
+ENDS = ("fail", "fail", "fail", "oom", "kill", "stall", "stuck", "store", "config")
 WRITE_KINDS = ("crash", "crash", "lost", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
-USERS = ("suspend", "suspend", "delete", "edit", "deadline", "touch", "unpod", "unpod", "force", "unservice")
+USERS = ("suspend", "suspend", "delete", "unseen", "edit", "deadline", "touch", "unpod", "unpod", "force", "unservice")
 MACHINES = ("evict", "evict", "preempt", "drain", "down", "down", "cut", "cut", "image")
 SERVERS = (
     "arm", "arm", "quota", "slow", "outage", "lag", "lag", "broken", "expired", "again", "crash", "crash", "takeover",
+    "gate",
 )  # fmt: skip
-WATCHED = ("pods", "pods", "trainjobs")
+WATCHED = ("pods", "pods", "trainjobs", "services")
 BUSY_S = 30.0
 """Within which faults begin."""
 
@@ -26,9 +28,10 @@ def generate(seed: int) -> History:
     slots = sum(job.pods * job.per_pod for job in jobs)
     largest = max(job.pods * job.per_pod for job in jobs)
     nodes = chance.choice((1, 2, 2, 3))
-    # With a scheduler that takes pods one by one, too little room for all could be for ever.
-    gang = chance.random() < 0.4
-    room = max(largest + largest % nodes, chance.randint(largest, slots)) if gang else slots
+    gang = chance.choice(("", "", "", "yes", "yes", "ignored"))
+    short = chance.random() < (0.8 if gang else 0.2)
+    jobs = tuple(_placed(chance, job, short=short and len(jobs) > 1) for job in jobs)
+    room = max(largest + largest % nodes, chance.randint(largest, slots)) if short else slots
     per_node = max(-(-room // nodes), *(job.per_pod for job in jobs))
     if nodes > 1:
         per_node += max(job.per_pod for job in jobs) - 1
@@ -39,6 +42,10 @@ def generate(seed: int) -> History:
             key=lambda fault: fault.at,
         )
     )
+    if any(job.gang == "PodGroup" for job in jobs):
+        # A cluster that serves none, or no more, is mended: a job that insists waits for that.
+        mended = Fault(round(chance.uniform(0.0, 2 * BUSY_S), 1), "gate")
+        faults = tuple(sorted((*(f for f in faults if f.kind != "gate"), mended), key=lambda fault: fault.at))
     writes: tuple[WriteFault, ...] = ()
     if chance.random() < 0.4:
         numbers = sorted(chance.sample(range(1, 50), chance.randint(1, 3)))
@@ -58,6 +65,7 @@ def _job(chance: random.Random, name: str) -> JobPlan:
         deadline, ends = 20, (*ends, End("hang"))
     # What hangs and is not cleaned up holds its slots for ever, as asked.
     hangs = any(end.kind == "hang" for end in ends)
+    stuck = any(end.kind == "stuck" for end in ends)
     return JobPlan(
         name,
         pods=pods,
@@ -75,8 +83,16 @@ def _job(chance: random.Random, name: str) -> JobPlan:
         rule=chance.choice(("",) * 9 + ("Fail:3", "RestartUncounted:OOMKilled", "Restart:PodEvicted")),
         reports=chance.random() < 0.25,
         invalid=chance.random() < 0.02,
+        start=chance.choice((8, 20)) if stuck or chance.random() < 0.2 else 1800,
         ends=ends,
     )
+
+
+def _placed(chance: random.Random, job: JobPlan, *, short: bool) -> JobPlan:
+    """Say how the pods get their nodes together. Where there is too little room for all, none keeps a part for ever."""
+    gang = chance.choice(("Auto",) * 7 + ("PodGroup", "Timeout", "Timeout" if short else "None"))
+    timeout = chance.choice((3, 6, 12)) if short or chance.random() < 0.2 else 600
+    return replace(job, gang=gang, timeout=timeout)
 
 
 def _end(chance: random.Random, pods: int) -> End:
@@ -94,7 +110,7 @@ def _fault(chance: random.Random, kind: str, jobs: tuple[JobPlan, ...], nodes: i
     match kind:
         case "suspend":
             return Fault(at, kind, job, s=round(chance.choice((0.1, 1.0, 6.0, 20.0)), 1))
-        case "delete":
+        case "delete" | "unseen":
             return Fault(at, kind, job, s=chance.choice((0.0, 0.05, 1.0, 5.0)))
         case "deadline":
             return Fault(at, kind, job, n=chance.choice((1, 10, 40)))
@@ -120,6 +136,8 @@ def _fault(chance: random.Random, kind: str, jobs: tuple[JobPlan, ...], nodes: i
             return Fault(at, kind, chance.choice(WATCHED))
         case "again":
             return Fault(at, kind, chance.choice(WATCHED), n=chance.choice((1, 5, 20)))
+        case "gate":
+            return Fault(at, kind, n=chance.choice((1, 2, 2)))
         case "quota" | "outage":
             return Fault(at, kind, s=chance.choice((1.0, 7.0, 25.0)))
         case "slow":

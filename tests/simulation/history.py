@@ -14,7 +14,7 @@ class End:
 
     kind: str = "ok"
     """`ok`; `fail` an exit code; `oom` told by the agent; `kill` the agent is killed for memory; `stall`;
-    `store` and `config` what no restart can mend; `hang` for ever."""
+    `store` and `config` what no restart can mend; `hang` for ever; `stuck` the pod never starts."""
     index: int = 0
     """Pod in which it happens."""
     after: float = 2.0
@@ -60,6 +60,11 @@ class JobPlan:
     """Created so."""
     invalid: bool = False
     """The API server refuses its pods."""
+    gang: str = "Auto"
+    timeout: int = 600
+    """Seconds that a set which is placed in part may hold its nodes."""
+    start: int = 1800
+    """Seconds in which pods that have nodes start."""
     ends: tuple[End, ...] = ()
     """By attempt; later attempts end well."""
 
@@ -107,8 +112,9 @@ class History:
     nodes: int = 2
     slots: int = 8
     """Workers that a node holds."""
-    gang: bool = False
-    """The scheduler places all pods of an attempt or none."""
+    gang: str = ""
+    """`yes`: PodGroups are served, and the scheduler places all pods of one or none; `ignored`: they are served, and
+    the scheduler places pods one by one."""
     standby: bool = False
     """A second operator keeps its caches full and takes over at once when the first one dies."""
     lag: float = 0.05

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from paceline.api import reasons
 from paceline_operator.cluster.client import ApiError
-from tests.simulation.api import Api, Body, Event, owner, stamp
+from tests.simulation.api import Api, Body, Event, group_of, owner, stamp
 from tests.simulation.history import End, JobPlan
 from tests.simulation.machines import Node, Scheduler, Worker, avoided
 from tests.simulation.truth import Truth
@@ -20,6 +20,8 @@ SILENCE_S = 20.0
 LEAD_START_S = 1800.0
 """After which agents that never found their lead give up."""
 STEPS_PER_S = 10
+NEVER = 1_000_000
+"""So many pods a group never has."""
 CAUSES = {"fail": reasons.WORKER_FAILED, "oom": reasons.OOM_KILLED, "kill": reasons.OOM_KILLED,
           "stall": reasons.STALLED, "store": reasons.STORAGE_ERROR, "config": reasons.INVALID_CONFIG}  # fmt: skip
 TOLD_AS = {"fail": "Error", "oom": "OOMKilled", "stall": "Stalled", "store": "StorageError", "config": "InvalidConfig"}
@@ -43,7 +45,7 @@ class Kubelets:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, api: Api, chance: random.Random, truth: Truth, nodes: list[Node],
-        *, gang: bool,
+        *, gang: str,
     ) -> None:  # fmt: skip
         self._loop, self._api, self._chance, self._truth = loop, api, chance, truth
         self.nodes = {node.name: node for node in nodes}
@@ -56,8 +58,10 @@ class Kubelets:
         """Told of each worker that begins to run."""
 
         def together(worker: Worker) -> int:
-            plan = truth.plan(worker.job_uid)
-            return plan.pods if gang and plan else 1
+            if not worker.group or gang == "ignored" or "podgroups" in api.unserved:
+                return 1
+            group = api.get("podgroups", worker.group)
+            return group["spec"]["schedulingPolicy"]["gang"]["minCount"] if group else NEVER
 
         self.scheduler = Scheduler(loop, api, nodes, gang=together, bound=self._bound)
 
@@ -84,7 +88,7 @@ class Kubelets:
         worker = Worker(
             metadata["name"], metadata["uid"], labels["paceline.dev/job"], job_uid,
             int(labels["paceline.dev/attempt"]), int(labels["paceline.dev/index"]), plan.per_pod if plan else 1,
-            avoided(pod),
+            avoided(pod), group_of(pod),
         )  # fmt: skip
         self.workers[worker.uid] = worker
         if plan is not None:
@@ -126,19 +130,21 @@ class Kubelets:
         node = worker.node
         if worker.state != "bound" or worker.stopping or node is None or not (node.up and node.reachable):
             return
+        group = self._group(worker)
+        end = group.plan.end(group.attempt) if group else End()
+        if group is not None and end.kind == "stuck" and end.index % group.plan.pods == worker.index:
+            return
         mends = self.image_trouble.get(worker.job, 0.0)
         if mends > self._loop.time():
             waiting = {"reason": "ErrImagePull", "message": "the registry does not answer"}
             self._tell(worker, {"phase": "Pending", "containerStatuses": _container(waiting=waiting)})
             self._later(worker, mends - self._loop.time() + 0.5, self._start)
             return
-        worker.state = "running"
+        worker.state, worker.ran_at = "running", self._loop.time()
         self.crowded(worker)
         self._tell(worker, {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": _container(running={})})
-        group = self._group(worker)
         if group is None:
             return
-        end = group.plan.end(group.attempt)
         if end.after < 0 and end.kind != "ok" and end.index % group.plan.pods == worker.index:
             self._later(worker, -end.after, lambda worker: self._fail(worker, end))
         if group.plan.pods > 1:

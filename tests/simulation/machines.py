@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.simulation.api import Api, Body, stamp
+from tests.simulation.api import Api, Body, group_of, stamp
 
 
 @dataclass(slots=True, eq=False)
@@ -50,10 +50,14 @@ class Worker:
     need: int
     avoids: frozenset[str] = frozenset()
     """Nodes that it takes only where no other has room."""
+    group: str = ""
+    """Its PodGroup."""
     node: Node | None = None
     state: str = "waiting"
     """waiting (for a node), bound, running, ended (by itself or stopped), dead (with its machine)."""
     stopping: bool = False
+    placed_at: float | None = None
+    ran_at: float | None = None
     unsent: Body | None = None
     """A status that the kubelet could not tell yet."""
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
@@ -71,13 +75,13 @@ class Worker:
 
 
 def avoided(pod: Body) -> frozenset[str]:
-    """Return the host names that a pod would rather not have: its preferred node affinity, NotIn."""
+    """Return the names of the nodes that a pod would rather not have: its preferred node affinity, NotIn."""
     affinity = pod["spec"].get("nodeAffinity") or {}
     return frozenset(
         name
         for term in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
-        for expression in term["preference"].get("matchExpressions") or ()
-        if expression["operator"] == "NotIn" and expression["key"] == "kubernetes.io/hostname"
+        for expression in term["preference"].get("matchFields") or ()
+        if expression["operator"] == "NotIn" and expression["key"] == "metadata.name"
         for name in expression["values"]
     )
 
@@ -94,7 +98,7 @@ class Scheduler:
         gang: Callable[[Worker], int],
         bound: Callable[[Worker], None],
     ) -> None:
-        """`gang` tells how many pods are placed together with this one; `bound` is told of each placement."""
+        """`gang` tells how many pods have nodes at least when this one has; `bound` is told of each placement."""
         self._loop, self._api, self._nodes = loop, api, nodes
         self._gang, self._bound = gang, bound
         self._waiting: dict[str, Worker] = {}
@@ -117,16 +121,20 @@ class Scheduler:
 
     def _run(self) -> None:
         self._woken = False
-        groups: dict[tuple[str, int], list[Worker]] = {}
+        groups: dict[str, list[Worker]] = {}
         for worker in self._waiting.values():
-            groups.setdefault((worker.job_uid, worker.attempt), []).append(worker)
+            groups.setdefault(worker.group or worker.uid, []).append(worker)
         for group in groups.values():
             size = self._gang(group[0])
             if size == 1:
                 for worker in group:
                     self._place([worker])
-            elif len(group) == size:
+            elif len(group) + self._placed(group[0].group) >= size:
                 self._place(group)
+
+    def _placed(self, group: str) -> int:
+        pods = self._api.objects["pods"].values()
+        return sum(group_of(pod) == group and "nodeName" in pod["spec"] for pod in pods)
 
     def _place(self, group: list[Worker]) -> None:
         free = {node.name: node.free if node.open else 0 for node in self._nodes}
@@ -143,12 +151,12 @@ class Scheduler:
         for worker, node in chosen:
             del self._waiting[worker.uid]
             node.workers[worker.uid] = worker
-            worker.node, worker.state = node, "bound"
+            worker.node, worker.state, worker.placed_at = node, "bound", self._loop.time()
             pod = self._api.objects["pods"][worker.name]
             conditions = [c for c in pod["status"].get("conditions", ()) if c["type"] != "PodScheduled"]
             placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self._loop.time())}
             status = {**pod["status"], "conditions": [*conditions, placed]}
-            self._api.change("pods", worker.name, spec={"nodeName": node.name}, status=status)
+            self._api.change("pods", worker.name, spec={**pod["spec"], "nodeName": node.name}, status=status)
             self._bound(worker)
 
     def _refuse(self, worker: Worker) -> None:

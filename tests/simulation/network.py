@@ -148,6 +148,11 @@ class SimulatedClient(Client):
         self._process = process
 
     @property
+    def chance(self) -> random.Random:
+        """What is left to chance."""
+        return self._network.chance
+
+    @property
     def access(self) -> Access:
         """Outside the cluster: agents are reached through the API server."""
         return cast("Access", SimpleNamespace(in_cluster=False))
@@ -160,6 +165,7 @@ class SimulatedClient(Client):
         params: Mapping[str, str] | None,
         content_type: str,
         timeout_s: float | None,
+        accept: str | None,
     ) -> bytes:
         network, process = self._network, self._process
         await self._travel()
@@ -172,7 +178,7 @@ class SimulatedClient(Client):
             kind, name = parse(path)
             if kind == "pods" and not name:
                 process.listed()
-            if not name and process.stale_s:
+            if not name and process.stale_s and kind not in network.api.unserved:
                 return _encode(network.api.listed(kind, network.loop.time() - process.stale_s))
             return _encode(network.api.handle(method, path, None))
         kind, seconds = network.fault(method, path)

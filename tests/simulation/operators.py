@@ -13,12 +13,17 @@ from paceline_operator.cluster import workers
 from paceline_operator.cluster.agents import AgentPoller
 from paceline_operator.cluster.client import ApiError, UnreachableError
 from paceline_operator.cluster.gate import Gate
-from paceline_operator.cluster.informer import PodInformer, PodStore
+from paceline_operator.cluster.informer import Informer, PodStore
 from paceline_operator.cluster.memory import Jobs
+from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler
 from paceline_operator.cluster.recorder import Recorder
+from paceline_operator.cluster.rollcall import RollCall
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.cluster.workqueue import WorkQueue
+from paceline_operator.main import CRD_RETRY_S, POD_GROUP_TRIES
 from paceline_operator.policies.config import JobDefaults
+from tests.simulation.history import NAMESPACE
 from tests.simulation.network import Network, SimulatedClient
 from tests.support.pods import T0
 
@@ -49,16 +54,24 @@ class Process:
         self.queue = WorkQueue(loop.time)
         gate = Gate(clock=loop.time)
         self.pods = PodStore(lambda key, owner: self.queue.add(key))
-        self.jobs = Jobs(self.pods)
+        self.services = ServiceStore(self.queue.add)
+        self.jobs = Jobs(self.pods, self.services)
 
         def now() -> datetime:
             return T0 + timedelta(seconds=loop.time())
 
         self._recorder = ToldRecorder(self._client, f"sim-{number}", now, lambda: gate.busy, hooks.told)
-        self.reconciler = Reconciler(self._client, self.jobs, self._recorder, CONFIG, gate=gate, now=now)
-        self._informer = PodInformer(self._client, self.pods)
-        self._informer._path = "/api/v1/namespaces/ml/pods"  # There is one namespace.
+        self.groups = PodGroups(self._client, (NAMESPACE,), gate)
+        self.reconciler = Reconciler(
+            self._client, self.jobs, self._recorder, CONFIG, gate=gate, groups=self.groups, now=now
+        )
+        # There is one namespace.
+        self._informers = [
+            Informer(self._client, self.pods, "pods", NAMESPACE),
+            Informer(self._client, self.services, "services", NAMESPACE),
+        ]
         self._poller = Poller(self._client, self.jobs, self.pods, self.queue.add, poll_s=POLL_S)
+        self._roll_call = RollCall(self._client, (NAMESPACE,), self.reconciler.remembered, self.reconciler.forget)
         self._leads = asyncio.Event()
         if not standby:
             self._leads.set()
@@ -66,14 +79,27 @@ class Process:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._tasks += [loop.create_task(self._informer.run()), loop.create_task(self._watch_jobs())]
-        await self._informer.synced.wait()
+        self._tasks += [loop.create_task(informer.run()) for informer in self._informers]
+        self._tasks += [loop.create_task(self._watch_jobs()), loop.create_task(self._roll_call.run())]
+        for informer in self._informers:
+            await informer.synced.wait()
         self.stale_s = 0.0
         await self._leads.wait()
+        await self._look_for_groups()
+        self._tasks.append(loop.create_task(self.groups.run()))
         if self._hooks.agents_answer:
             self._tasks.append(loop.create_task(self._poller.run()))
         self._tasks.append(loop.create_task(self._recorder.run()))
         await workers.run(self.queue, self.reconciler, observe=self._observe)
+
+    async def _look_for_groups(self) -> None:
+        # As main.py does.
+        for _ in range(POD_GROUP_TRIES):
+            try:
+                await self.groups.look()
+                break
+            except (ApiError, UnreachableError):
+                await asyncio.sleep(CRD_RETRY_S)
 
     def lead(self) -> None:
         """It has the lease from now on."""
@@ -123,10 +149,13 @@ class Process:
                         if event is not None:
                             self._feed(event.type, event.body)
             except (ApiError, UnreachableError):  # noqa: PERF203
-                await asyncio.sleep(1.0)
+                # It ends at times, and is started again.
+                await asyncio.sleep(self._client.chance.uniform(0.5, 5.0))
 
     def _feed(self, type: str | None, body: dict[str, Any]) -> None:
         # The same lines as in main.py.
+        if type is None:
+            self._roll_call.soon()
         if type == "DELETED":
             self.reconciler.gone(body)
         else:

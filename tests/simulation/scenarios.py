@@ -37,8 +37,8 @@ SCENARIOS = {
     "evicted": Scenario("job a pods=2; at 3 evict on=a n=1", {"a": TAKEN}),
     "preempted": Scenario("world slots=2; job a pods=2; at 3 preempt on=node-1 n=2 s=5", {"a": TAKEN}),
     "drained": Scenario("job a pods=2; at 3 drain on=node-1 s=5", {"a": TAKEN}),
-    "node lost": Scenario("world slots=1; job a pods=2 runs=40; at 8 down on=node-1 s=35", {"a": TAKEN}),
-    "node cut off": Scenario("job a pods=2 runs=40; at 8 cut on=node-1 s=35", {"a": TAKEN}),
+    "node lost": Scenario("world slots=1; job a pods=2 runs=40; at 8 down on=node-1 s=90", {"a": TAKEN}),
+    "node cut off": Scenario("job a pods=2 runs=40; at 8 cut on=node-1 s=90", {"a": TAKEN}),
     "node lost under a single worker": Scenario("world nodes=1; job a pods=1 runs=80; at 3 down s=70", {"a": TAKEN}),
     "node collected": Scenario("job a pods=2 runs=40; at 8 down on=node-1 n=2 s=90", {"a": TAKEN}),
     "a pod is deleted": Scenario("job a pods=2; at 3 unpod on=a n=1", {"a": AGAIN}, small=True),
@@ -61,6 +61,8 @@ SCENARIOS = {
     "deleted while it runs": Scenario("job a pods=2; at 3 delete on=a", {}),
     "made anew under the same name": Scenario("job a pods=2; at 3 delete on=a s=0.1", {"a": DONE}, small=True),
     "made anew while it is created": Scenario("job a pods=2; at 0.02 delete on=a s=0.01", {"a": DONE}),
+    "deleted while nobody watches": Scenario("job a pods=2; job b pods=1; at 12 unseen on=a", {"b": DONE}),
+    "deleted while nobody watches, the only one": Scenario("job a pods=1 clean=All; at 12 unseen on=a", {}),
     "backoff": Scenario(
         "job a pods=1 initial=2 ends=fail/0/0.5/1+fail/0/0.5/1+fail/0/0.5/1", {"a": ("Succeeded", 3, 0)}
     ),
@@ -77,8 +79,28 @@ SCENARIOS = {
     "two jobs for one node": Scenario(
         "world nodes=1 slots=2 gang=yes; job a pods=2; job b pods=2", {"a": DONE, "b": DONE}
     ),
+    "a PodGroup for each attempt": Scenario("world gang=yes; job a pods=3 ends=fail/0/2/1", {"a": AGAIN}),
+    "PodGroups that the scheduler ignores": Scenario(
+        "world gang=ignored nodes=1 slots=3; job a pods=2 timeout=6; job b pods=2 timeout=6", {"a": DONE, "b": DONE}
+    ),
+    "two jobs that hold what the other needs": Scenario(
+        "world nodes=1 slots=3; job a pods=3 timeout=5 runs=10; job b pods=3 timeout=5 runs=10", {"a": DONE, "b": DONE}
+    ),
+    "a set that is placed in part is freed, uncounted": Scenario(
+        "world nodes=1 slots=2 ; job a pods=2 restarts=0 preemptions=0 timeout=4; at 0 preempt on=node-1 n=1 s=20",
+        {"a": DONE},
+    ),
+    "a pod that never starts": Scenario("job a pods=2 start=8 ends=stuck/1/0/1", {"a": AGAIN}),
+    "PodGroups are insisted on and served later": Scenario("job a pods=2 gang=PodGroup; at 20 gate", {"a": DONE}),
+    "PodGroups are served no more": Scenario(
+        "world gang=yes; job a pods=2 ends=fail/0/4/1; at 3 gate n=2", {"a": AGAIN}
+    ),
     "two jobs, one of them failing": Scenario("job a pods=2 ends=fail/0/1/1; job b pods=1", {"a": AGAIN, "b": DONE}),
     "the Service is deleted": Scenario("job a pods=2 ends=fail/0/4/1; at 3 unservice on=a", {"a": AGAIN}),
+    "the Service is deleted while the pods start": Scenario("job a pods=2; at 0.3 unservice on=a", {"a": DONE}),
+    "the Service is deleted again and again": Scenario(
+        "job a pods=2 runs=15; at 3 unservice on=a; at 3.5 unservice on=a; at 4 unservice on=a", {"a": DONE}
+    ),
     "a standby takes over": Scenario(
         "world standby=yes; job a pods=2 ends=fail/0/2/1; at 3.6 takeover n=2", {"a": AGAIN}
     ),

@@ -77,6 +77,9 @@ def _simpler(job: JobPlan) -> Iterator[JobPlan]:
         "max",
         "runs",
         "spread",
+        "gang",
+        "timeout",
+        "start",
     ):
         if getattr(job, field) != getattr(plain, field):
             yield replace(job, **{field: getattr(plain, field)})

@@ -35,6 +35,9 @@ FINDS = {
     "a job that is suspended while it is created goes on under new names": (
         "world nodes=1 slots=3 lag=0.5; job a at=5.4; at 5.51 suspend on=a; write 1 error; write 6 later"
     ),
+    "a PodGroup whose answer was lost goes, though its attempt was over before it was asked for again": (
+        "world gang=yes; job a pods=2 ends=fail/0/2/1; at 3.62 outage s=5; at 4 suspend on=a s=20; write 10 lost"
+    ),
     "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
 }
 

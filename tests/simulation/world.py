@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from paceline_operator.cluster.client import ApiError
 from tests.simulation import faults
-from tests.simulation.api import Api, Body, Event, owner, parse
-from tests.simulation.history import NAMESPACE, Fault, History, JobPlan
-from tests.simulation.invariants import BrokenError, Invariants
+from tests.simulation.api import Api, Body, Event, group_of, owner, parse
+from tests.simulation.bounds import BrokenError
+from tests.simulation.history import Fault, History, JobPlan
+from tests.simulation.invariants import Invariants
 from tests.simulation.loop import DeadlockError, VirtualLoop
 from tests.simulation.machines import Node
 from tests.simulation.network import Network
 from tests.simulation.operators import Hooks, Process
 from tests.simulation.outages import Machines
+from tests.simulation.told import line, manifest
 from tests.simulation.truth import JobTruth, Truth
 
 if TYPE_CHECKING:
@@ -83,13 +85,17 @@ class World(Hooks):
         self.chance = random.Random(history.seed)
         self.api = Api(loop.time)
         self.truth = Truth(loop.time)
-        self.network = Network(loop, self.api, self.chance, {"pods": history.lag, "trainjobs": history.lag})
+        self.network = Network(
+            loop, self.api, self.chance, dict.fromkeys(("pods", "services", "trainjobs"), history.lag)
+        )
         self.network.numbered = {fault.number: fault.kind for fault in history.writes}
         nodes = [
             Node(f"node-{n}", history.slots, self.chance.uniform(-history.skew, history.skew))
             for n in range(1, history.nodes + 1)
         ]
         self.kubelets = Machines(loop, self.api, self.chance, self.truth, nodes, gang=history.gang)
+        if not history.gang:
+            self.api.unserved.add("podgroups")
         self.invariants = Invariants(self)
         self.api.changed += [self._traced] * bool(trace) + [
             self._woken,
@@ -110,8 +116,6 @@ class World(Hooks):
         self.quota_until = 0.0
         self.slow_until = 0.0
         """The operator has an excuse until then."""
-        self.unserviced: dict[str, float] = {}
-        """When somebody deleted the Service of a job."""
         self.blind_until = 0.0
         """What came and went before this may never have been told: an operator listed the pods then."""
         self.last_fault = 0.0
@@ -152,6 +156,7 @@ class World(Hooks):
             await asyncio.sleep(TIDIED_S + max(0.0, self.slow_until - self.time()))
             self.invariants.tidy()
             await self._silent(SETTLED_S, "a settled system")
+            self.invariants.forgotten()
             for process in list(self.processes):
                 self.restart_s = 0.0
                 process.kill()
@@ -204,13 +209,17 @@ class World(Hooks):
     def submit(self, plan: JobPlan) -> None:
         """A user creates a job, where there is none of that name."""
         if self.job(plan.name) is None:
-            self.api.create("trainjobs", _body(plan))
+            self.api.create("trainjobs", manifest(plan))
 
     def edit(self, name: str, **spec: Any) -> None:
         """A user changes fields of a spec."""
         job = self.api.objects["trainjobs"][name]
         generation = job["metadata"]["generation"] + 1
         self.api.change("trainjobs", name, metadata={"generation": generation}, spec={**job["spec"], **spec})
+
+    def operators(self) -> list[Process]:
+        """Return the operators that live, the one that stands by too."""
+        return [process for process in (*self.processes, self._standby) if process is not None and not process.dead]
 
     def start_operator(self) -> None:
         """An operator begins to lead: the one that stands by, or a new one, stale lists and all."""
@@ -230,6 +239,11 @@ class World(Hooks):
         """Do something later."""
         self.last_fault = max(self.last_fault, self.time() + seconds)
         self.loop.call_later(seconds, act, self, fault)
+
+    @property
+    def excused(self) -> bool:
+        """Whether the operator may be slow now."""
+        return self.time() < self.slow_until
 
     def excuse(self, seconds: float) -> None:
         """For so long the operator may be slow."""
@@ -271,7 +285,10 @@ class World(Hooks):
             elif event.type == "DELETED":
                 self.truth.jobs[uid].deleted = self.time()
                 self.loop.call_later(self.chance.uniform(0.1, 2.0), self._collect, uid)
-        elif event.type == "ADDED":
+        if kind == "podgroups" or (kind == "pods" and event.type == "DELETED"):
+            name = event.body["metadata"]["name"] if kind == "podgroups" else group_of(event.body)
+            self.loop.call_later(self.chance.uniform(0.05, 1.0), self._unprotect, name)
+        if kind != "trainjobs" and event.type == "ADDED":
             job = self.truth.jobs.get(owner(event.body))
             if job is None or job.deleted is not None:
                 self.loop.call_later(self.chance.uniform(0.5, 5.0), self._collect, owner(event.body))
@@ -283,6 +300,14 @@ class World(Hooks):
                 if owner(body) == owner_uid:
                     self.api.delete(kind, name)
 
+    def _unprotect(self, name: str) -> None:
+        """The controller of PodGroups lets one go that is deleted, once none of its pods is there."""
+        group = self.api.get("podgroups", name)
+        if group is None or "deletionTimestamp" not in group["metadata"]:
+            return
+        if not any(group_of(pod) == name for pod in self.api.of("pods")):
+            self.api.remove("podgroups", name)
+
     def _admit(self, kind: str, body: Body) -> None:
         if kind != "pods":
             return
@@ -292,7 +317,7 @@ class World(Hooks):
             raise ApiError(422, "Invalid", "spec.containers[0].image: Required value")
 
     def _traced(self, kind: str, event: Event, before: Body | None) -> None:
-        self.trace(_line(kind, event, before))
+        self.trace(line(kind, event))
 
     def _struck(self, kind: str) -> None:
         self.truth.counts[f"write {kind}"] += 1
@@ -340,48 +365,3 @@ class World(Hooks):
     def failed(self, why: str) -> None:
         """An operator has a bug."""
         self.break_(why)
-
-
-def _body(plan: JobPlan) -> Body:
-    policy: Body = {
-        "maxRestarts": plan.restarts,
-        "maxPreemptions": plan.preemptions,
-        "backoffSeconds": {"initial": plan.initial, "max": plan.max},
-    }
-    if plan.rule:
-        action, _, what = plan.rule.partition(":")
-        matched = {"exitCodes": [int(what)]} if what.isdigit() else {"reasons": [what]}
-        policy["rules"] = [{"action": action, **matched}]
-    spec: Body = {
-        "image": "train:1",
-        "command": ["python", "train.py"],
-        "workers": {"count": plan.pods * plan.per_pod, "perPod": plan.per_pod, "resources": {"gpu": 1}},
-        "failurePolicy": policy,
-        "cleanPodPolicy": plan.clean,
-        "suspend": plan.suspended,
-    }
-    if plan.deadline:
-        spec["activeDeadlineSeconds"] = plan.deadline
-    if plan.ttl >= 0:
-        spec["ttlSecondsAfterFinished"] = plan.ttl
-    return {"apiVersion": "paceline.dev/v1alpha1", "kind": "TrainJob",
-            "metadata": {"name": plan.name, "namespace": NAMESPACE}, "spec": spec}  # fmt: skip
-
-
-def _line(kind: str, event: Event, before: Body | None) -> str:
-    body, name = event.body, event.body["metadata"]["name"]
-    if kind == "trainjobs":
-        status, spec = body.get("status") or {}, body["spec"]
-        told = (f"{status.get('phase', '')} attempt={status.get('attempt', 0)} restarts={status.get('restarts', 0)}"
-                f"+{status.get('preemptions', 0)} {status.get('workers', {}).get('ready', '')}"
-                f"{' suspend' if spec.get('suspend') else ''}")  # fmt: skip
-        history = status.get("history") or []
-        told += f" last={history[-1]['cause']} rank {history[-1].get('rank')}" if history else ""
-    elif kind == "pods":
-        status = body["status"]
-        told = f"{status['phase']} {body['spec'].get('nodeName', '')} {status.get('reason', '')}"
-        told += " deleting" if "deletionTimestamp" in body["metadata"] else ""
-        told += "".join(f" {c['reason']}" for c in status.get("conditions", ()) if c.get("reason"))
-    else:
-        told = ""
-    return f"{kind} {name} {event.type.lower()} {told}"

@@ -16,6 +16,8 @@ from paceline_operator.cluster.access import USER_AGENT, Access
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+# Of a list of objects their metadata alone.
+METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 REQUEST_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 # The exec plugin or the token file is asked again after this time; kubelet renews tokens at 80 % of an hour.
@@ -104,6 +106,7 @@ class Client:
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
         timeout_s: float | None = None,
+        accept: str | None = None,
     ) -> bytes:
         """Send one request and return the body of the answer.
 
@@ -115,7 +118,7 @@ class Client:
         """
         for attempt in range(RETRIES + 1):
             try:
-                return await self._send(method, path, body, params, content_type, timeout_s)
+                return await self._send(method, path, body, params, content_type, timeout_s, accept)
             except ApiError as error:  # noqa: PERF203
                 if error.code != THROTTLED or attempt == RETRIES:
                     raise
@@ -130,8 +133,11 @@ class Client:
         params: Mapping[str, str] | None,
         content_type: str,
         timeout_s: float | None,
+        accept: str | None,
     ) -> bytes:
         headers = {"Content-Type": content_type} if body is not None else {}
+        if accept:
+            headers["Accept"] = accept
         if authorization := await self._authorize():
             headers["Authorization"] = authorization
         timeout = aiohttp.ClientTimeout(total=timeout_s) if timeout_s else None

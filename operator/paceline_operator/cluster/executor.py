@@ -52,31 +52,38 @@ class Executor:
         self._config = config
         self._gate = gate or Gate()
 
-    async def create_service(self, job: TrainJob, *, look_first: bool) -> Refusal | None:
-        """Make the job's Service; return why it could not be.
+    async def create_service(self, job: TrainJob, *, look_first: bool) -> wire.Pod | Refusal:
+        """Make the job's Service; return its metadata, or why it could not be.
 
         Args:
             job: The job.
-            look_first: Read before writing: most likely it is there already.
+            look_first: Read before writing: it was refused since its name is taken.
+
+        Raises:
+            ApiError: The server failed.
+            UnreachableError: No answer.
         """
         async with self._gate.pass_(Turn.SOON):
             return await self._create_service(job, look_first)
 
-    async def _create_service(self, job: TrainJob, look_first: bool) -> Refusal | None:
+    async def _create_service(self, job: TrainJob, look_first: bool) -> wire.Pod | Refusal:
         path = f"/api/v1/namespaces/{job.namespace}/services"
         if look_first:
             try:
-                return taken(await self._api.request("GET", f"{path}/{job.name}"), job, "Service", job.name)
+                return await self._found_service(job)
             except ApiError as error:
                 if error.code != NOT_FOUND:
                     raise
         try:
-            await self._api.request("POST", path, encode(service(job)))
+            return wire.decode_pod(await self._api.request("POST", path, encode(service(job))))
         except ApiError as error:
-            if error.reason == "AlreadyExists":
-                return taken(await self._api.request("GET", f"{path}/{job.name}"), job, "Service", job.name)
-            return refusal(job.name, error)
-        return None
+            if error.reason != "AlreadyExists":
+                return refusal(job.name, error)
+        return await self._found_service(job)
+
+    async def _found_service(self, job: TrainJob) -> wire.Pod | Refusal:
+        answer = await self._api.request("GET", _service_path(job))
+        return taken(answer, job, "Service", job.name) or wire.decode_pod(answer)
 
     async def create_pods(
         self,
@@ -148,17 +155,9 @@ class Executor:
 
         return await _bounded(delete, list(gone), PARALLEL_OF_ONE_JOB)
 
-    async def delete_service(self, job: TrainJob) -> None:
-        """Delete the job's Service. Raises as `delete_pods`."""
-        path = f"/api/v1/namespaces/{job.namespace}/services/{job.name}"
-        try:
-            found = wire.decode_pod(await self._api.request("GET", path))
-        except ApiError as error:
-            if error.code != NOT_FOUND:
-                raise
-            return
-        if wire.owner_uid(found) == job.uid:
-            await delete_this(self._api, path, found.metadata.uid)
+    async def delete_service(self, job: TrainJob, uid: str) -> None:
+        """Delete this very Service of the job. Raises as `delete_pods`."""
+        await delete_this(self._api, _service_path(job), uid)
 
     async def delete_job(self, job: TrainJob) -> None:
         """Delete the TrainJob; the garbage collector deletes what it owns. Raises as `delete_pods`."""
@@ -192,6 +191,10 @@ class Executor:
 def job_path(namespace: str, name: str) -> str:
     """Return the path of a TrainJob."""
     return f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}/{name}"
+
+
+def _service_path(job: TrainJob) -> str:
+    return f"/api/v1/namespaces/{job.namespace}/services/{job.name}"
 
 
 def refusal(name: str, error: ApiError) -> Refusal:

@@ -1,4 +1,4 @@
-"""All pods of TrainJobs, kept up to date by list and watch, found by the uid of their job.
+"""What TrainJobs own, kept up to date by list and watch: pods, found by the uid of their job, and Services.
 
 It starts again from a list when the watch has expired (410), and never ends by itself.
 """
@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -28,17 +29,52 @@ GONE = 410
 EVERYWHERE = ""
 
 
-class PodStore:
+class Store(Protocol):
+    """What an informer feeds. `scope` is the namespace that is watched, or EVERYWHERE."""
+
+    def put(self, found: wire.Pod, /, scope: str = EVERYWHERE) -> None:
+        """Take over an object from a list or an event."""
+        ...
+
+    def remove(self, uid: str, resource_version: str = "0", scope: str = EVERYWHERE) -> None:
+        """Forget an object that is gone."""
+        ...
+
+    def replace(self, listed: Iterable[wire.Pod], resource_version: str, scope: str = EVERYWHERE) -> None:
+        """Take over a complete list of a scope: what is not in it is gone."""
+        ...
+
+    def bookmark(self, resource_version: str, scope: str = EVERYWHERE) -> None:
+        """Note that everything up to this version was seen."""
+        ...
+
+
+class Shown:
+    """Up to which version a kind was shown."""
+
+    def __init__(self) -> None:
+        # One watch shows its events in order; two watches (of two namespaces) know nothing of each other.
+        self._versions: dict[str, int] = {}
+
+    def version(self, namespace: str) -> int:
+        """Return the version up to which the objects of a namespace were shown."""
+        return self._versions.get(namespace) or self._versions.get(EVERYWHERE, 0)
+
+    def bookmark(self, resource_version: str, scope: str = EVERYWHERE) -> None:
+        """Note that everything up to this version was seen."""
+        self._versions[scope] = max(self._versions.get(scope, 0), int(resource_version))
+
+
+class PodStore(Shown):
     """Pods by owner: what a reconcile reads costs as much as the job has pods, however many others there are."""
 
     def __init__(self, changed: Callable[[str, str], None]) -> None:
+        super().__init__()
         self._changed = changed
         self.gone: Callable[[str, str, PodSeen], None] = lambda key, owner, last: None
         """Told of each pod that is no more: key and uid of its job, and how it was last seen."""
         self._by_owner: dict[str, dict[str, PodSeen]] = {}
         self._owner: dict[str, tuple[str, str]] = {}
-        # One watch shows its events in order; two watches (of two namespaces) know nothing of each other.
-        self._versions: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._owner)
@@ -46,10 +82,6 @@ class PodStore:
     def of(self, owner_uid: str) -> dict[str, PodSeen]:
         """Return the pods of a job by uid. Not to be changed."""
         return self._by_owner.get(owner_uid, {})
-
-    def version(self, namespace: str) -> int:
-        """Return the version up to which the pods of a namespace were shown."""
-        return self._versions.get(namespace) or self._versions.get(EVERYWHERE, 0)
 
     def put(self, pod: wire.Pod, scope: str = EVERYWHERE) -> None:
         """Take over a pod from a list or an event."""
@@ -63,12 +95,12 @@ class PodStore:
         known[seen.uid] = seen
         key = f"{pod.metadata.namespace}/{pod.metadata.labels.get(contract.LABEL_JOB, '')}"
         self._owner[seen.uid] = (owner, key)
-        self._seen_version(scope, pod.metadata.resource_version)
+        self.bookmark(pod.metadata.resource_version, scope)
         self._changed(key, owner)
 
     def remove(self, uid: str, resource_version: str = "0", scope: str = EVERYWHERE) -> None:
         """Forget a pod that is gone."""
-        self._seen_version(scope, resource_version)
+        self.bookmark(resource_version, scope)
         owner, key = self._owner.pop(uid, ("", ""))
         if owner:
             known = self._by_owner[owner]
@@ -87,24 +119,20 @@ class PodStore:
         for uid, (_, key) in list(self._owner.items()):
             if uid not in uids and scope in (EVERYWHERE, key.partition("/")[0]):
                 self.remove(uid, scope=scope)
-        self._seen_version(scope, resource_version)
-
-    def bookmark(self, resource_version: str, scope: str = EVERYWHERE) -> None:
-        """Note that everything up to this version was seen."""
-        self._seen_version(scope, resource_version)
-
-    def _seen_version(self, scope: str, resource_version: str) -> None:
-        self._versions[scope] = max(self._versions.get(scope, 0), int(resource_version))
+        self.bookmark(resource_version, scope)
 
 
-class PodInformer:
-    """Feeds a PodStore from one namespace, or from all."""
+class Informer:
+    """Feeds a store from one namespace, or from all, with the objects that bear a job's label."""
 
-    def __init__(self, client: Client, store: PodStore, namespace: str | None = None) -> None:
+    def __init__(
+        self, client: Client, store: Store, kind: Literal["pods", "services"], namespace: str | None = None
+    ) -> None:
         self._client = client
         self._store = store
+        self._kind = kind
         self._scope = namespace or EVERYWHERE
-        self._path = f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
+        self._path = f"/api/v1/namespaces/{namespace}/{kind}" if namespace else f"/api/v1/{kind}"
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
@@ -119,7 +147,7 @@ class PodInformer:
             except (ApiError, UnreachableError, msgspec.DecodeError) as error:  # noqa: PERF203
                 failures += 1
                 wait = min(MAX_BACKOFF_S, 0.5 * 2**failures) * random.uniform(0.5, 1.0)
-                log.warning("pods cannot be listed or watched, trying again in %.1f s: %s", wait, error)
+                log.warning("%s cannot be listed or watched, trying again in %.1f s: %s", self._kind, wait, error)
                 await asyncio.sleep(wait)
 
     async def _list(self) -> str:
@@ -162,7 +190,7 @@ class PodInformer:
                 failures += 1
                 if failures > 5:
                     raise
-                log.info("the watch of pods broke off, going on from version %s: %s", version, error)
+                log.info("the watch of %s broke off, going on from version %s: %s", self._kind, version, error)
                 await asyncio.sleep(min(MAX_BACKOFF_S, 0.1 * 2**failures))
 
     def _take(self, event: wire.WatchEvent) -> str:

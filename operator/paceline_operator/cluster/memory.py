@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from paceline.api import TrainJob, WorkerCounts, reasons
 from paceline.api.status import FINISHED
 from paceline_operator.cluster.informer import PodStore
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.policies import success
 from paceline_operator.policies.observed import COMPLETE, AgentReport, Observed, PodSeen, Refusal
 
 # Bookmarks bring the version of the pods forward every minute. Where it stays behind for longer, the two kinds are not
 # counted together (a cluster may keep them in different stores), and the comparison means nothing.
 BEHIND = timedelta(seconds=90)
+# Of a Service that somebody took our label from no watch tells: it counts as there until the attempt is over.
+NEVER_SHOWN = sys.maxsize
 
 
 @dataclass(slots=True)
@@ -38,8 +42,12 @@ class Remembered:
     """All pods of this attempt were there at some time."""
     told_complete: tuple[int, datetime] | None = None
     """Since which version the status on record says so of the current attempt, and when that was read here."""
-    service: bool | None = None
-    """Whether the Service is there; None: not known to this process."""
+    service_made: str = ""
+    """Uid of the Service that this operator made or found, until the watch shows it or has passed it."""
+    service_version: int = 0
+    """Version of that one."""
+    service_gone: str = ""
+    """Uid of the Service whose deletion was accepted."""
     created: dict[str, PodSeen] = field(default_factory=dict)
     """By uid: pods that this operator made and the informer has not shown yet."""
     deleting: set[str] = field(default_factory=set)
@@ -67,8 +75,9 @@ class Remembered:
 class Jobs:
     """All TrainJobs by `namespace/name`."""
 
-    def __init__(self, pods: PodStore) -> None:
+    def __init__(self, pods: PodStore, services: ServiceStore | None = None) -> None:
         self._pods = pods
+        self._services = ServiceStore(lambda key: None) if services is None else services
         pods.gone = self._pod_gone
         self._jobs: dict[str, Remembered] = {}
 
@@ -97,8 +106,8 @@ class Jobs:
             known.told_complete = (version, now) if job.status.phase in COMPLETE else None
             self._jobs[key] = known
         elif version > known.resource_version:
-            if job.status.attempt != known.job.status.attempt:
-                known.service = None  # Somebody may have deleted it meanwhile, and nothing tells of Services.
+            if job.status.attempt != known.job.status.attempt and known.service_version == NEVER_SHOWN:
+                known.service_made = ""
             if job.status.phase not in COMPLETE:
                 known.told_complete = None
             elif known.told_complete is None or job.status.attempt != known.job.status.attempt:
@@ -138,7 +147,7 @@ class Jobs:
             report=known.report,
             complete=known.complete_attempt == attempt,
             behind=behind,
-            service=known.service,
+            service=bool(self.service(known)),
             refusals=tuple(known.refusals.values()),
             warnings=known.warnings,
             last_write=known.last_write or (None if known.on_record else known.first_seen),
@@ -146,6 +155,15 @@ class Jobs:
             waiting=known.waiting,
             moved_at=known.moved_at,
         )
+
+    def service(self, known: Remembered) -> str:
+        """Return the uid of a job's Service; empty where it has none, or only one whose deletion was accepted."""
+        shown = self._services.of(known.job.uid) or ""
+        if shown == known.service_gone:
+            shown = ""
+        if shown or self._services.version(known.job.namespace) >= known.service_version:
+            known.service_made = ""
+        return shown or known.service_made
 
     def _pod_gone(self, key: str, owner: str, last: PodSeen) -> None:
         known = self._jobs.get(key)

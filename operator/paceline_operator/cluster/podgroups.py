@@ -57,15 +57,17 @@ class PodGroups:
         self._gate = gate or Gate()
         self._served: dict[str | None, bool] = dict.fromkeys(namespaces or (None,), False)
         self._known: dict[str, dict[str, str]] = {}
-        """By uid of the job: name and uid of each PodGroup."""
+        """By uid of the job: name and uid of each PodGroup. Empty: it was asked for, and no answer came."""
 
     def served(self, namespace: str) -> bool:
         """Tell whether PodGroups can be made in a namespace, as far as is known."""
         return self._served.get(namespace, self._served.get(None, False))
 
     def of(self, job: TrainJob) -> tuple[str, ...]:
-        """Return the names of the PodGroups that a job is known to have."""
-        return tuple(self._known.get(job.uid, ()))
+        """Return the names of the PodGroups that a job has; not one that its attempt has yet to ask for again."""
+        asked_again = "" if job.status.finished else contract.group_name(job.name, job.status.attempt)
+        known = self._known.get(job.uid, {})
+        return tuple(name for name, uid in known.items() if uid or name != asked_again)
 
     def forget(self, uid: str) -> None:
         """Drop what is known of a job that is gone."""
@@ -121,14 +123,20 @@ class PodGroups:
             UnreachableError: No answer.
         """
         name, path = contract.group_name(job.name, attempt), _path(job.namespace)
+        # Without an answer it may be there, and the attempt may be over before it is asked for again.
+        known = self._known.setdefault(job.uid, {})
+        known[name] = ""
         try:
             async with self._gate.pass_(Turn.NOW):
                 answer = await self._api.request("POST", path, encode(pod_group(job, attempt)))
         except ApiError as error:
             if error.reason != "AlreadyExists":
-                return self._refused(job.namespace, name, error)
+                why = self._refused(job.namespace, name, error)
+                known.pop(name, None)
+                return why
             answer = await self._api.request("GET", f"{path}/{name}")
             if (why := taken(answer, job, "PodGroup", name)) is not None:
+                known.pop(name, None)
                 return replace(why, message=f"{why.message} ({STAYS})")
         self._learn(job.uid, wire.decode_pod(answer))
         return None
@@ -144,12 +152,23 @@ class PodGroups:
         for name in names:
             try:
                 async with self._gate.pass_(Turn.SOON):
-                    await delete_this(self._api, f"{_path(job.namespace)}/{name}", known[name])
+                    if uid := known[name] or await self._uid(job, name):
+                        await delete_this(self._api, f"{_path(job.namespace)}/{name}", uid)
             except ApiError as error:
                 if error.code != FORBIDDEN:
                     raise
                 log.warning("PodGroup %s stays until its job goes: %s", name, error)
             del known[name]
+
+    async def _uid(self, job: TrainJob, name: str) -> str:
+        """Return the uid of a PodGroup of the job; empty where there is none."""
+        try:
+            found = wire.decode_pod(await self._api.request("GET", f"{_path(job.namespace)}/{name}"))
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return ""
+        return found.metadata.uid if wire.owner_uid(found) == job.uid else ""
 
     async def sentence(self, namespace: str, name: str) -> str:
         """Return what the scheduler says of a PodGroup that it does not place; empty for nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
@@ -13,16 +13,18 @@ from pydantic import ValidationError
 
 from paceline.api import TrainJobStatus
 from paceline.policy.restart import Account
+from paceline_operator import contract
 from paceline_operator.cluster import mergepatch, unreadable, warnings
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError
 from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
 from paceline_operator.cluster.gate import Gate, Turn
-from paceline_operator.cluster.memory import Jobs, Remembered
+from paceline_operator.cluster.memory import NEVER_SHOWN, Jobs, Remembered
 from paceline_operator.cluster.podgroups import PodGroups
+from paceline_operator.cluster.rollcall import Present
 from paceline_operator.planning import Note, Plan, plan
 from paceline_operator.policies.config import JobDefaults
-from paceline_operator.policies.observed import Observed
+from paceline_operator.policies.observed import Observed, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +130,7 @@ class Reconciler:
         except ApiError as error:
             if error.code != NOT_FOUND:
                 raise
-            self._jobs.forget(key, known.job.uid)
+            self.forget(key, known.job.uid)
             return None
         self.take(body)
         return timedelta(seconds=0.2)
@@ -142,6 +144,8 @@ class Reconciler:
         except ApiError as error:
             if error.code not in (CONFLICT, NOT_FOUND):
                 raise
+            if error.code == NOT_FOUND:
+                self.forget(key, strange.job.uid)
             return  # The watch brings what it is now.
         log.error("%s: %s", key, strange.message, extra={"job": key})
         self._notes.post(strange.job, strange.note)
@@ -179,13 +183,26 @@ class Reconciler:
     async def _create_service(self, known: Remembered, decided: Plan) -> None:
         if not decided.service:
             return
-        old = known.on_record or not decided.create
-        refusal = await self._executor.create_service(known.job, look_first=old)
-        known.service = refusal is None
-        if refusal is None:
-            known.refusals.pop("service", None)
-        else:
-            known.refusals["service"] = refusal
+        refused, nothing_else = "service" in known.refusals, not decided.create and decided.status is None
+        if nothing_else and not refused and not await self._stands(known):
+            return
+        found = await self._executor.create_service(known.job, look_first=refused)
+        if isinstance(found, Refusal):
+            known.refusals["service"] = found
+            return
+        known.refusals.pop("service", None)
+        shown = contract.LABEL_JOB in found.metadata.labels
+        known.service_made = found.metadata.uid
+        known.service_version = int(found.metadata.resource_version) if shown else NEVER_SHOWN
+
+    async def _stands(self, known: Remembered) -> bool:
+        """Whether the job is still there, unchanged.
+
+        Its Service may have gone with it, and the watch of TrainJobs has not told: it would be made again and again.
+        """
+        key, version = f"{known.job.namespace}/{known.job.name}", known.resource_version
+        await self._refresh(key, known)
+        return self._jobs.get(key) is known and known.resource_version == version
 
     async def _create_pods(self, known: Remembered, decided: Plan) -> None:
         if not decided.create:
@@ -215,8 +232,9 @@ class Reconciler:
         known.deleting.update(await self._executor.delete_pods(known.job.namespace, decided.delete))
 
     async def _delete_service(self, known: Remembered) -> None:
-        await self._executor.delete_service(known.job)
-        known.service = False
+        uid = self._jobs.service(known)
+        await self._executor.delete_service(known.job, uid)
+        known.service_gone = uid
 
     async def _inspect(self, known: Remembered, decided: Plan) -> None:
         for name in decided.inspect:
@@ -259,12 +277,20 @@ class Reconciler:
     def gone(self, body: dict[str, Any]) -> None:
         """Forget a job that was deleted."""
         metadata = body.get("metadata") or {}
-        key = _key(metadata)
-        self._jobs.forget(key, metadata.get("uid"))
-        self._groups.forget(metadata.get("uid", ""))
+        self.forget(_key(metadata), metadata.get("uid", ""))
+
+    def forget(self, key: str, uid: str) -> None:
+        """Forget this very job: it is no more."""
+        self._jobs.forget(key, uid)
+        self._groups.forget(uid)
         strange = self._unreadable.get(key)
-        if strange is not None and strange.job.uid == metadata.get("uid"):
+        if strange is not None and strange.job.uid == uid:
             del self._unreadable[key]
+
+    def remembered(self) -> Iterator[Present]:
+        """Yield all jobs that are known, readable or not."""
+        for key, known in (*self._jobs, *self._unreadable.items()):
+            yield Present(key, known.job.uid, known.resource_version)
 
 
 async def _failures(*works: Awaitable[None]) -> list[Exception]:

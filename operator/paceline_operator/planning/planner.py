@@ -126,7 +126,7 @@ def _finished(job: TrainJob, seen: Observed, now: datetime) -> Plan:
     gone = cleanup.when_finished(job.spec.clean_pod_policy, seen.pods, now)
     return Plan(
         delete=gone,
-        delete_service=job.spec.clean_pod_policy == "All" and seen.service is not False,
+        delete_service=job.spec.clean_pod_policy == "All" and seen.service,
         requeue_after=_sooner(end.look_again, cleanup.look_again(job.spec.clean_pod_policy, seen.pods, now)),
     )
 

@@ -125,8 +125,8 @@ class Observed:
     """All pods of the current attempt were there at some time: one that is missing now is lost."""
     behind: bool = False
     """The pods are shown as they were before the status on record says that all of them are there."""
-    service: bool | None = None
-    """Whether the Service exists; None: not known."""
+    service: bool = False
+    """Whether the Service exists."""
     pod_groups: bool = False
     """PodGroups are served, and the operator may make them in the job's namespace."""
     groups: tuple[str, ...] = ()

@@ -241,31 +241,19 @@ def test_what_the_record_proves_of_a_pod_that_is_gone_stays_proven() -> None:
         assert found == {0: False, 1: now_succeeded, 2: True}
 
 
-def test_of_a_new_attempt_the_service_is_not_known() -> None:
-    jobs = Jobs(store()[0])
-    job = make_trainjob().status(phase="Running").obj().to_body()
-    job["metadata"] |= {"uid": "a", "resourceVersion": "5"}
-    jobs.put(job, T0).service = True
-    job["metadata"] |= {"resourceVersion": "6"}
-    assert jobs.put(job, T0).service
-    job["metadata"] |= {"resourceVersion": "7"}
-    job["status"] |= {"attempt": 1}
-    assert jobs.put(job, T0).service is None
-
-
 def test_a_job_made_anew_is_another_and_old_news_is_not_taken() -> None:
     jobs = Jobs(store()[0])
     job = make_trainjob().obj().to_body()
     job["metadata"] |= {"uid": "a", "resourceVersion": "5"}
     first = jobs.put(job, T0)
-    first.service = True
+    first.service_made = "service"
     stale = json.loads(json.dumps(job))
     stale["metadata"]["resourceVersion"] = "4"
     stale["spec"]["suspend"] = True
     assert not jobs.put(stale, T0).job.spec.suspend
     anew = json.loads(json.dumps(job))
     anew["metadata"] |= {"uid": "b", "resourceVersion": "9"}
-    assert not jobs.put(anew, T0).service
+    assert not jobs.put(anew, T0).service_made
     jobs.forget("ml/digits", "a")
     assert len(jobs) == 1
     jobs.forget("ml/digits", "b")

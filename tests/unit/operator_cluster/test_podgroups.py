@@ -16,6 +16,7 @@ from paceline_operator.cluster.informer import PodStore
 from paceline_operator.cluster.memory import Jobs
 from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.reconciler import Reconciler
+from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.planning import Note
 from paceline_operator.policies.config import JobDefaults
 from tests.support.pods import T0
@@ -25,6 +26,7 @@ JOB = "/apis/paceline.dev/v1alpha1/namespaces/ml/trainjobs/digits"
 GROUPS = "/apis/scheduling.k8s.io/v1alpha2/namespaces/ml/podgroups"
 ALL_GROUPS = "/apis/scheduling.k8s.io/v1alpha2/podgroups"
 PODS = "/api/v1/namespaces/ml/pods"
+SERVICES = "/api/v1/namespaces/ml/services"
 
 
 class DeadError(BaseException):
@@ -41,6 +43,8 @@ class Server:
         self.gets: list[str] = []
         self.refuse: dict[tuple[str, str], ApiError] = {}
         self.dies_after = 0
+        self.lose: dict[tuple[str, str], bool] = {}
+        """Method and path of requests without an answer, and whether they are carried out."""
         body = job.obj().to_body()
         body["metadata"] |= {"uid": "uid-job", "generation": 1}
         self._store(JOB, body)
@@ -66,7 +70,12 @@ class Server:
             self.writes.append(f"{method} {path}")
         if (error := self.refuse.get((method, path))) is not None:
             raise error
+        lost = self.lose.get((method, path))
+        if lost is False:
+            raise UnreachableError("connection refused")
         answer = json.dumps(self._answer(method, path, json.loads(body or b"{}"))).encode()
+        if lost:
+            raise UnreachableError("connection reset")
         if method != "GET" and self.dies_after:
             self.dies_after -= 1
             if not self.dies_after:
@@ -119,12 +128,15 @@ class Operator:
         self.pods = PodStore(lambda key, owner: None)
         self.groups = PodGroups(server)
         now = lambda: T0 + timedelta(seconds=self.seconds)  # noqa: E731
-        self.reconciler = Reconciler(server, Jobs(self.pods), Silent(), JobDefaults(), groups=self.groups, now=now)
+        self.services = ServiceStore(lambda key: None)
+        jobs = Jobs(self.pods, self.services)
+        self.reconciler = Reconciler(server, jobs, Silent(), JobDefaults(), groups=self.groups, now=now)
 
     async def look(self) -> None:
         for _ in range(10):
-            shown = [body for key, body in self.server.objects.items() if key.startswith(f"{PODS}/")]
-            self.pods.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
+            for path, store in ((PODS, self.pods), (SERVICES, self.services)):
+                shown = [body for key, body in self.server.objects.items() if key.startswith(f"{path}/")]
+                store.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
             if JOB in self.server.objects:
                 self.reconciler.take(deepcopy(self.server.objects[JOB]))
             again = await self.reconciler.reconcile("ml/digits")
@@ -402,3 +414,39 @@ async def test_no_answer_is_an_error_of_its_own() -> None:
 
     with pytest.raises(UnreachableError):
         await PodGroups(Away()).look()
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_group_whose_answer_was_lost_goes_with_its_attempt(made: bool) -> None:
+    server = Server(two())
+    operator = await started(server)
+    await operator.look()
+    fail(server, "digits-0-1")
+    server.lose[("POST", GROUPS)] = made
+    with pytest.raises(UnreachableError):
+        await operator.look()
+    assert server.names(GROUPS) == (["digits-1"] if made else [])
+    suspended = deepcopy(server.objects[JOB])
+    suspended["spec"]["suspend"] = True
+    server._store(JOB, suspended)
+    await operator.look()
+    assert server.status()["phase"] == "Suspended"
+    server.lose.clear()
+    resumed = deepcopy(server.objects[JOB])
+    resumed["spec"]["suspend"] = False
+    server._store(JOB, resumed)
+    await operator.look()
+    assert (server.status()["attempt"], server.names(GROUPS)) == (2, ["digits-2"])
+    assert [line for line in server.gets if line == f"{GROUPS}/digits-1"] == [f"{GROUPS}/digits-1"], "asked for once"
+
+
+async def test_a_group_whose_answer_was_lost_is_asked_for_again_by_its_attempt() -> None:
+    server = Server(two())
+    operator = await started(server)
+    server.lose[("POST", GROUPS)] = False
+    with pytest.raises(UnreachableError):
+        await operator.look()
+    server.lose.clear()
+    await operator.look()
+    assert server.names(GROUPS) == ["digits-0"]
+    assert groups_of_pods(server) == {"digits-0-0": "digits-0", "digits-0-1": "digits-0"}

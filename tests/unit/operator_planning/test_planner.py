@@ -509,10 +509,14 @@ def test_a_pod_that_is_not_shown_yet_is_not_missing() -> None:
     assert failed.status.history[-1].cause == "WorkerFailed", "what is shown is believed"
 
 
-@pytest.mark.parametrize(("service", "goes"), [(None, True), (True, True), (False, False)])
-def test_the_service_of_a_finished_job_goes_unless_it_is_known_to_be_gone(service: bool | None, goes: bool) -> None:
-    over = two(phase="Succeeded", completionTime="2026-01-02T03:05:05Z").clean_pod_policy("All")
-    assert decide(over, seen(service=service)).delete_service is goes
+@pytest.mark.parametrize(
+    ("policy", "service", "goes"), [("All", True, True), ("All", False, False), ("Running", True, False)]
+)
+def test_the_service_of_a_finished_job_goes_with_all_of_its_pods(policy: str, service: bool, goes: bool) -> None:
+    over = two(phase="Succeeded", completionTime="2026-01-02T03:05:05Z").clean_pod_policy(policy)
+    decided = decide(over, seen(service=service))
+    assert decided.delete_service is goes
+    assert not decided.service, "a Service that somebody deleted after the end is not made again"
 
 
 def test_a_job_suspended_while_it_was_created_resumes_under_new_names() -> None:
