@@ -135,6 +135,8 @@ class Bench:
         config.write_text(yaml.safe_dump_all(stages, sort_keys=False))
         kwok = self.bed.process("kwok")
         kwok.kill()
+        # A new kwok waits until the leases of the old one run out, and the nodes are taken for lost before that.
+        self.bed.kubectl("delete", "leases", "--all", "--namespace=kube-node-lease")
         kwok.start(fakenodes.command(self.bed.kubeconfig, lease_s=FAKE_LEASE_S, config=config))
 
     def bare(self, jobs: int, workers: int, body: dict[str, Any]) -> Creation:
