@@ -209,6 +209,9 @@ class Agent:
         self._node.ranks[ended.rank] = replace(
             self._node.ranks[ended.rank], state="failed" if failed else "succeeded", exit_code=code
         )
+        # The lead ends as well, and its word may be the one that the operator reads.
+        if (stop := self._stop) is not None and ended.rank == stop.rank and self._failure is None:
+            self._node.failure = self._with_stacks(stop)
         self._node.wake()
 
     def _end_processes(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from paceline import _contract as c
@@ -55,6 +55,10 @@ class Failure:
             how = f"was ended by {self.signal}: " if self.signal else f"exited {self.exit_code}: "
         what = f"{self.type}: " if self.type and not self.message.startswith(self.type) else ""
         return f"{who}{how}{what}{self.message}"
+
+    def adds_lines_to(self, other: Failure) -> bool:
+        """Whether it is that failure, with what the process itself had to say."""
+        return bool(self.last_lines) and self == replace(other, last_lines=self.last_lines) and not other.last_lines
 
 
 _CAMEL = {"exit_code": "exitCode", "last_lines": "lastLines"}

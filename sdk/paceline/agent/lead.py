@@ -140,7 +140,7 @@ class Lead:
         if self._committing is not None:
             self._committing.heard(beat)
         self._note_artifacts(node, beat.artifacts)
-        if beat.failure is not None and self.failure is None:
+        if beat.failure is not None and (self.failure is None or beat.failure.adds_lines_to(self.failure)):
             self.failure = beat.failure
         self._wake.set()
         return self._orders(beat)
