@@ -80,6 +80,8 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminate, number)
+        # `main` holds them back until here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
         try:
             # With `inject: false` nobody else has made them.

@@ -250,6 +250,8 @@ class Lead:
 
     def others_done(self, *, stopped: bool) -> bool:
         """Whether every other pod has said that it is done; of a stopped attempt, silent pods are not waited for."""
+        if stopped and not self._ready:
+            return True  # none of them has started anything
         now = self._clock()
         for node in range(1, self._config.nodes):
             beat = self._beats.get(node)
