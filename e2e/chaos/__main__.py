@@ -41,7 +41,8 @@ def main() -> int:
         table.write(json.loads(options.table.read_text()), PAGE)
         return 0
     faults = [BY_NAME[name] for name in options.only] if options.only else list(FAULTS)
-    with bed(name="chaos", nodes=3, gpus_per_node=4, s3=True, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
+    name = os.environ.get("PACELINE_TEST_BED", "chaos")
+    with bed(name=name, nodes=3, gpus_per_node=4, s3=True, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
         stack = stacks.on_bed(b)
         stack.install()
         figures: dict[str, Any] = {"machine": _machine(), "paceline": [], "torchrun": []}
