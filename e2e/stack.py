@@ -63,7 +63,9 @@ def on_bed(bed: Bed) -> Stack:
         bed.load_image(tar)
     # The tag stays the same: the content's key in the name of the archive rolls the operator when it has changed.
     changed = {"podAnnotations.content": images[0].stem}
-    return Stack(Kube(bed.kubeconfig), {"image.repository": "paceline/operator", "image.tag": "dev"} | changed)
+    return Stack(
+        Kube(bed.kubeconfig, api=bed.api), {"image.repository": "paceline/operator", "image.tag": "dev"} | changed
+    )
 
 
 def on_users_cluster() -> Stack:

@@ -2,56 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from e2e.cluster import KubectlError
-from e2e.jobs import SECRET, Object, Workspace, digits
+from e2e.cluster import Bed, KubectlError
+from e2e.jobs import Object, Workspace, digits
 from e2e.kube import wait_for
+from e2e.stack import Stack
 
 pytestmark = pytest.mark.cluster
 # Image pulls and mounts are tried a few times by the kubelet before it says why.
 TOLD_S = 60
 RUN_S = 240
+# No GPUs: jobs that wait for something hold what they have.
+SMALL = {"cpu": "100m", "memory": "512Mi"}
 
-CASES: list[Any] = [
+# What is wrong, and what the user reads.
+MISTAKES: dict[str, tuple[Object, list[str]]] = {
     # A registry that refuses connections: nodes without a way out would wait minutes for one that they cannot reach.
-    pytest.param({"image": "127.0.0.1:1/paceline/no-such-image:1"}, ["no-such-image"], id="missing image"),
-    pytest.param({"storage__secretRef": {"name": "absent"}}, ["absent", "Secret"], id="missing Secret"),
-    pytest.param(
+    "missing-image": ({"image": "127.0.0.1:1/paceline/no-such-image:1"}, ["no-such-image"]),
+    "missing-secret": ({"storage__secretRef": {"name": "absent"}}, ["absent", "Secret"]),
+    "missing-secret-of-a-file": (
         {"credentials": [{"secretRef": {"name": "absent"}, "mountPath": "/etc/tracker"}]}, ["absent"],
-        id="missing Secret of a file",
     ),
-    pytest.param(
+    "missing-pvc": (
         {"storage": {"path": "/mnt/shared/runs", "volume": {"claimName": "absent", "mountPath": "/mnt/shared"}}},
-        ["absent"], id="missing PVC",
+        ["absent"],
     ),
-    pytest.param({"workers__resources": {"gpu": 64}}, ["nvidia.com/gpu"], id="more GPUs than any node has"),
-]  # fmt: skip
+    "more-gpus-than-any-node-has": ({"workers__resources": {"gpu": 64}}, ["nvidia.com/gpu"]),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("edits", "told"), CASES)
-def test_the_user_is_told(space: Workspace, edits: dict[str, Any], told: list[str]) -> None:
-    space.submit(*digits(space, **edits))
+@pytest.fixture(scope="module")
+def space(stack: Stack, real_nodes: Bed) -> Iterator[Workspace]:
+    """A namespace in which all mistakes are made at once, and two more jobs beside them."""
+    made = Workspace.create(stack, real_nodes.s3, f"mistakes-{uuid.uuid4().hex[:6]}")
+    made.secret("wrong", AWS_ACCESS_KEY_ID=made.s3.access_key, AWS_SECRET_ACCESS_KEY="canary-wrong-key")
+    jobs: dict[str, dict[str, Any]] = {
+        "late-secret": {"storage__secretRef": {"name": "comes-later"}, "args": ["--epochs", "2"]},
+        "wrong-key": {"storage__secretRef": {"name": "wrong"}},
+        **{name: edits for name, (edits, _) in MISTAKES.items()},
+    }
+    for name, edits in jobs.items():
+        small: dict[str, Any] = {"workers__resources": SMALL}
+        made.submit(*digits(made, name=name, **(small | edits)))
+    yield made
+    made.delete()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_user_is_told(space: Workspace, mistake: str) -> None:
+    _, told = MISTAKES[mistake]
     text = wait_for(
-        f"status and events to name {told}", _says(space, "digits", told), timeout_s=TOLD_S,
-        seen=lambda: space.tell("digits"),
+        f"status and events to name {told}", _says(space, mistake, told), timeout_s=TOLD_S,
+        seen=lambda: space.tell(mistake),
     )  # fmt: skip
-    assert space.status("digits")["phase"] != "Running"
+    assert space.status(mistake)["phase"] != "Running"
     assert text
 
 
 def test_a_wrong_s3_key_is_told_within_seconds_and_is_no_endless_restart(space: Workspace) -> None:
-    space.secret("wrong", AWS_ACCESS_KEY_ID=space.s3.access_key, AWS_SECRET_ACCESS_KEY="canary-wrong-key")
-    space.submit(*digits(space, storage__secretRef={"name": "wrong"}))
     space_text = wait_for(
-        "status to name the refused credentials", _says(space, "digits", ["SignatureDoesNotMatch"]),
-        timeout_s=90, seen=lambda: space.tell("digits"),
+        "status to name the refused credentials", _says(space, "wrong-key", ["SignatureDoesNotMatch"]),
+        timeout_s=90, seen=lambda: space.tell("wrong-key"),
     )  # fmt: skip
     assert "canary-wrong-key" not in space_text
-    status = space.wait_phase("digits", "Failed", timeout_s=RUN_S)
+    status = space.wait_phase("wrong-key", "Failed", timeout_s=RUN_S)
     assert status["restarts"] <= 3
 
 
@@ -70,12 +89,10 @@ def test_a_bad_manifest_is_refused_by_the_api_server_and_makes_no_pod(space: Wor
 
 
 def test_the_job_goes_on_by_itself_when_the_secret_appears(space: Workspace) -> None:
-    space.submit(*digits(space, storage__secretRef={"name": "late"}, args=["--epochs", "2"]))
-    wait_for("the missing Secret to be named", _says(space, "digits", ["late"]), timeout_s=TOLD_S)
-    space.secret("late", AWS_ACCESS_KEY_ID=space.s3.access_key, AWS_SECRET_ACCESS_KEY=space.s3.secret_key)
-    status = space.wait_phase("digits", "Succeeded", timeout_s=RUN_S)
+    wait_for("the missing Secret to be named", _says(space, "late-secret", ["comes-later"]), timeout_s=TOLD_S)
+    space.secret("comes-later", AWS_ACCESS_KEY_ID=space.s3.access_key, AWS_SECRET_ACCESS_KEY=space.s3.secret_key)
+    status = space.wait_phase("late-secret", "Succeeded", timeout_s=RUN_S)
     assert status["restarts"] == 0
-    assert SECRET != "late"
 
 
 def _says(space: Workspace, name: str, told: list[str]) -> Callable[[], str | None]:

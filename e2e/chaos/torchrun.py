@@ -87,11 +87,18 @@ def _steps(arena: TorchrunArena) -> list[float]:
 def _objects(namespace: str) -> list[dict[str, Any]]:
     command = [
         "python3", "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2", "--max-restarts=10",
-        # Over a file: Debian's torch has no libuv, which the TCP store of torchrun's agent wants.
+        # Over a file: Debian's torch has no libuv, which the TCP stores of torchrun's agent want.
         "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", "--rdzv-endpoint=/state/rendezvous",
         f"--rdzv-id={NAME}", "/app/train.py",
     ]  # fmt: skip
-    environment = {"PACELINE_JOB": NAME, "PACELINE_NAMESPACE": namespace, "USE_LIBUV": "0", "OMP_NUM_THREADS": "1"}
+    environment = {
+        "PACELINE_JOB": NAME,
+        "PACELINE_NAMESPACE": namespace,
+        "USE_LIBUV": "0",
+        # The workers make a store of their own, which heeds USE_LIBUV; the one that the agent would share does not.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     spread = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"job-name": NAME}}}
     container = {
         "name": "worker", "image": TORCH_IMAGE, "command": command,

@@ -219,7 +219,8 @@ def test_a_worker_that_hangs_is_named_with_its_stack(two: Job) -> None:
     assert (told["reason"], told["rank"]) == ("Stalled", 1)
     assert any("wait_for_a_message_that_never_comes" in line for line in told["lastLines"])
     assert "wait_for_a_message_that_never_comes" in second.log
-    assert lead.message["failure"]["message"] == told["message"]
+    # Whichever pod's end is seen first: the other is deleted then, and its log is gone.
+    assert lead.message["failure"] == told
 
 
 WAITS_IN_A_COLLECTIVE = """

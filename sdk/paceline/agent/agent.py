@@ -82,6 +82,8 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminate, number)
+        # `main` holds them back until here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         loop.add_signal_handler(signal.SIGCHLD, self._changed.set)
         try:
             # With `inject: false` nobody else has made them.
@@ -202,9 +204,11 @@ class Agent:
         elif failed and not ended.signalled:
             # Of itself, or since another has left: what came first is the stop, so only the log has it.
             log.say(f"while the group ends: {self._describe(ended, ended.returncode).sentence}")
-        self._node.ranks[ended.rank] = replace(
-            self._node.ranks[ended.rank], state="failed" if failed else "succeeded", exit_code=code
-        )
+        left = replace(self._node.ranks[ended.rank], state="failed" if failed else "succeeded", exit_code=code)
+        self._node.ranks[ended.rank] = left
+        # The lead ends as well, and its word may be the one that the operator reads.
+        if (stop := self._stop) is not None and ended.rank == stop.rank and self._failure is None:
+            self._node.failure = self._with_stacks(stop)
         self._node.wake()
 
     def _describe(self, ended: process.Process, returncode: int) -> Failure:
@@ -301,16 +305,14 @@ class Agent:
 
     def _fail(self, error: AgentError) -> None:
         if self._failure is None:
-            self._failure = Failure(
-                str(error), reason=error.reason, exit_code=error.exit_code, time=rfc3339(time.time())
-            )
+            now = rfc3339(time.time())
+            self._failure = Failure(str(error), reason=error.reason, exit_code=error.exit_code, time=now)
             self._node.failure = self._failure
         log.say(f"{error.reason}: {error}")
 
     def _judge(self) -> int:
         """Outcome of this pod, as `_state`, and the exit code."""
-        if self._failure is None:
-            self._failure = self._with_stacks(self._stop)
+        self._failure = self._failure or self._with_stacks(self._stop)
         if self._failure is not None:
             self._state = "failed"
             return self._failure.exit_code or 1
@@ -322,18 +324,16 @@ class Agent:
 
     def _with_stacks(self, stop: Failure | None) -> Failure | None:
         """A stall is seen by the lead; what the process itself had to say stands in its own pod."""
-        if stop is None or stop.rank is None or stop.rank not in self._config.ranks:
+        if stop is None or stop.reason != c.REASON_STALLED or stop.rank not in self._config.ranks:
             return stop
-        if stop.reason != c.REASON_STALLED:
-            return stop
+        assert stop.rank is not None
         self._output.wait(stop.rank, _LAST_OUTPUT_S)
         return failures.with_stacks(stop, self._output.last_lines(stop.rank))
 
     async def _leave_word(self, exit_code: int) -> None:
         """Termination message; on the lead also the run files and error.json."""
-        message = status.termination_message(
-            self._state, exit_code, failure=self._failure, story=self._lead.story() if self._lead else {}
-        )
+        story = self._lead.story() if self._lead else {}
+        message = status.termination_message(self._state, exit_code, failure=self._failure, story=story)
         try:
             self._config.termination_log.write_bytes(message)
         except OSError as e:

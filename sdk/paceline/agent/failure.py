@@ -56,6 +56,10 @@ class Failure:
         what = f"{self.type}: " if self.type and not self.message.startswith(self.type) else ""
         return f"{who}{how}{what}{self.message}"
 
+    def adds_lines_to(self, other: Failure) -> bool:
+        """Whether it is that failure, with what the process itself had to say."""
+        return bool(self.last_lines) and self == replace(other, last_lines=self.last_lines) and not other.last_lines
+
 
 _CAMEL = {"exit_code": "exitCode", "last_lines": "lastLines"}
 

@@ -141,7 +141,7 @@ class Lead:
         if self._committing is not None:
             self._committing.heard(beat)
         self._note_artifacts(node, beat.artifacts)
-        if beat.failure is not None and self.failure is None:
+        if beat.failure is not None and (self.failure is None or beat.failure.adds_lines_to(self.failure)):
             self.failure = beat.failure
         self._wake.set()
         return self._orders(beat)
@@ -251,6 +251,8 @@ class Lead:
 
     def others_done(self, *, stopped: bool) -> bool:
         """Whether every other pod has said that it is done; of a stopped attempt, silent pods are not waited for."""
+        if stopped and not self._ready:
+            return True  # none of them has started anything
         now = self._clock()
         for node in range(1, self._config.nodes):
             beat = self._beats.get(node)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+# What takes long to import is imported later: see `run`.
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
-
-import paceline
-from paceline import _contract as c
-from paceline.agent import log, status
-from paceline.agent.clock import rfc3339
-from paceline.agent.config import AgentConfig
-from paceline.agent.errors import InvalidConfigError
-from paceline.agent.failure import Failure
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the agent and return the container's exit code."""
+    import asyncio
+
+    from paceline.agent.config import AgentConfig
+    from paceline.agent.errors import InvalidConfigError
+
     _add_vendored_packages()
     command = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     try:
         config = AgentConfig.from_env(command, os.environ)
     except InvalidConfigError as e:
-        return _refuse(e)
+        return _refuse(e.reason, str(e), e.exit_code)
     # Imported after the configuration was found good: `--help`-like mistakes are told at once.
     from paceline.agent.agent import Agent
 
@@ -38,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> None:
     """Entry point of `paceline-agent`."""
+    # The first process of a container never sees a signal that it has no handler for. One that comes while modules are
+    # imported is kept until the agent listens: else the pod would stay for the whole of its grace period.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -51,23 +50,34 @@ def _add_vendored_packages() -> None:
     `vendor` is pure Python. `native` has compiled wheels, a directory for each Python, named as that Python names its
     extensions (`cpython-313-x86_64-linux-gnu`): what this one could not load is not even looked at.
     """
+    from importlib.machinery import EXTENSION_SUFFIXES
+    from pathlib import Path
+
+    import paceline
+
     brought = Path(paceline.__file__).resolve().parent.parent.parent
     for directory in (brought / "vendor", brought / "native" / EXTENSION_SUFFIXES[0].split(".")[1]):
         if directory.is_dir() and str(directory) not in sys.path:
             sys.path.append(str(directory))
 
 
-def _refuse(error: InvalidConfigError) -> int:
+def _refuse(reason: str, problem: str, exit_code: int) -> int:
     import time
+    from pathlib import Path
 
-    log.say(f"{error.reason}: {error}")
-    failure = Failure(str(error), reason=error.reason, exit_code=error.exit_code, time=rfc3339(time.time()))
-    message = status.termination_message("failed", error.exit_code, failure=failure, story={})
+    from paceline import _contract as c
+    from paceline.agent import log, status
+    from paceline.agent.clock import rfc3339
+    from paceline.agent.failure import Failure
+
+    log.say(f"{reason}: {problem}")
+    failure = Failure(problem, reason=reason, exit_code=exit_code, time=rfc3339(time.time()))
+    message = status.termination_message("failed", exit_code, failure=failure, story={})
     try:
         Path(os.environ.get(c.TERMINATION_LOG) or "/dev/termination-log").write_bytes(message)
     except OSError:
         pass
-    return error.exit_code
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ _BUSY_BEAT_S = 0.1  # while files are on their way, and before the start
 _CALM_BEAT_S = 0.5
 _LAST_WORD_S = 2.0
 _JUDGE_S = 0.25
+_PARTING_S = 2.0  # a pod that was told to stop and holds nothing waits no longer for a lead that does not answer
 
 Reported = Callable[[int, Mapping[str, Any], int, float], None]
 
@@ -290,6 +291,8 @@ class Node:
         else:
             felt = min(self._pulse.answered, seen + HUNG_S) if self._pulse is not None else 0.0
             quiet, limit = now - max(seen, felt, awake), self._config.lead_lost_s
+        if self.done and self._leaving:
+            limit = min(limit, _PARTING_S)
         if self._config.is_lead or quiet <= limit:
             return False
         if self.done:

@@ -1,0 +1,255 @@
+"""Faults of every kind, struck at the same time into a job each: what was seen, what it cost, and what is stored.
+
+A job of its own namespace for each fault; all of them run side by side, and each test looks at what became of one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from e2e import steps
+from e2e.cluster import Bed
+from e2e.jobs import Object, Workspace
+from e2e.kube import wait_for
+from e2e.stack import Stack
+from e2e.step_train import AT
+from e2e.steps import RANKS, Stored
+
+pytestmark = pytest.mark.cluster
+# Fourteen pods start at the same time on whatever this machine has.
+START_S = 120
+RUN_S = 180
+STEPS = 2 * AT
+# Enough that a fault from outside meets a running job.
+MANY = 30
+# The operator reads a pod's events when it has hung for ten seconds.
+START_TIMEOUT_S = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One job that has met its fault and has ended."""
+
+    space: Workspace
+    job: str
+    status: Object
+    stored: Stored
+    placed: dict[str, str]
+    """Node of each pod of the first attempt."""
+
+    @property
+    def record(self) -> Object:
+        """The one failure of the history."""
+        (found,) = self.status["history"]
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Attempt, restarts, preemptions."""
+        return self.status["attempt"], self.status["restarts"], self.status.get("preemptions", 0)
+
+    def log(self, attempt: int, index: int) -> str:
+        """What a pod has written."""
+        pod = f"{self.job}-{attempt}-{index}"
+        return self.space.kube.kubectl("logs", pod, "-n", self.space.namespace, "-c", "worker")
+
+
+def drained(space: Workspace, name: str) -> Trial:
+    """Evict a pod by draining its node, with scripts that ask `train.should_stop()`."""
+    space.submit(steps.job(space, name, MANY))
+    placed = steps.placed(space, name, 0, timeout_s=START_S)
+    space.wait_step(name, 3, timeout_s=START_S)
+    node = placed[f"{name}-0-1"]
+    # Jobs of other tests are on that node as well.
+    only = f"--pod-selector=paceline.dev/job={name}"
+    try:
+        space.kube.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", only)
+        return ended(space, name, "Succeeded", placed)
+    finally:
+        space.kube.kubectl("uncordon", node)
+
+
+def failing_at_once(space: Workspace, name: str) -> Trial:
+    """Exit with a code that a rule declares hopeless."""
+    return by_itself(space, name, "Failed", "exit 3", rules=[{"exitCodes": [3], "action": "Fail"}])
+
+
+def uncounted(space: Workspace, name: str) -> Trial:
+    """Exit with a code that a rule declares harmless, where no restart is allowed otherwise."""
+    rules = [{"exitCodes": [4], "action": "Fail"}, {"exitCodes": [3], "action": "RestartUncounted"}]
+    return by_itself(space, name, "Succeeded", "exit 3", rules=rules, maxRestarts=0)
+
+
+def hanging(space: Workspace, name: str) -> Trial:
+    """Hang in a sleep."""
+    return by_itself(space, name, "Succeeded", "hang", stallTimeoutSeconds=5)
+
+
+def out_of_memory(space: Workspace, name: str) -> Trial:
+    """Ask for more memory than the container may have."""
+    return by_itself(space, name, "Succeeded", "memory")
+
+
+def not_starting(space: Workspace, name: str) -> Trial:
+    """Mount a ConfigMap that comes only after the first attempt was given up."""
+    mount = {"name": "worker", "volumeMounts": [{"name": "late", "mountPath": "/late"}]}
+    pod = {"spec": {"containers": [mount], "volumes": [{"name": "late", "configMap": {"name": "late"}}]}}
+    policy = {"startTimeoutSeconds": START_TIMEOUT_S}
+    space.submit(steps.job(space, name, STEPS, failurePolicy=policy, podTemplate=pod))
+    placed = steps.placed(space, name, 0, timeout_s=START_S)
+    wait_for(
+        "the first attempt to be given up",
+        lambda: space.status(name).get("attempt", 0) > 0,
+        timeout_s=START_S,
+        seen=lambda: space.tell(name),
+    )
+    # How long the next one takes is the machine's affair: by now the pods of all other jobs start as well.
+    patch = '{"spec":{"failurePolicy":{"startTimeoutSeconds":0}}}'
+    space.kube.kubectl("patch", "tj", name, "-n", space.namespace, "--type=merge", "-p", patch)
+    space.submit({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {}})
+    return ended(space, name, "Succeeded", placed)
+
+
+def by_itself(space: Workspace, name: str, phase: str, trouble: str, **policy: Any) -> Trial:
+    """Let a job go wrong and wait for its end."""
+    space.submit(steps.job(space, name, STEPS, *trouble.split(), failurePolicy=policy))
+    placed = steps.placed(space, name, 0, timeout_s=START_S)
+    if trouble != "hang":
+        steps.ask_for_trouble(space, name, timeout_s=START_S)
+    return ended(space, name, phase, placed)
+
+
+def ended(space: Workspace, name: str, phase: str, placed: dict[str, str]) -> Trial:
+    """Wait for the end."""
+    status = space.wait_phase(name, phase, timeout_s=RUN_S)
+    return Trial(space, name, status, steps.stored(space, name), placed)
+
+
+Fault = Callable[[Workspace, str], Trial]
+FAULTS: tuple[Fault, ...] = (drained, failing_at_once, uncounted, hanging, out_of_memory, not_starting)
+
+
+@pytest.fixture(scope="module")
+def trials(stack: Stack, real_nodes: Bed) -> Iterator[Mapping[str, Future[Trial]]]:
+    """Strike all jobs at once."""
+    run = uuid.uuid4().hex[:6]
+    names = {fault: fault.__name__.replace("_", "-") for fault in FAULTS}
+
+    def strike(fault: Fault) -> Trial:
+        return fault(Workspace.create(stack, real_nodes.s3, f"{names[fault]}-{run}"), names[fault])
+
+    with ThreadPoolExecutor(len(FAULTS)) as threads:
+        yield {fault.__name__: threads.submit(strike, fault) for fault in FAULTS}
+    stack.kube.kubectl("delete", "namespace", *(f"{name}-{run}" for name in names.values()), "--wait=false")
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest, trials: Mapping[str, Future[Trial]]) -> Trial:
+    """What became of the job that the test is about."""
+    return trials[request.param].result()
+
+
+def of(fault: Fault) -> pytest.MarkDecorator:
+    """The fault that a test is about."""
+    return pytest.mark.parametrize("trial", [fault.__name__], indirect=True, ids=[""])
+
+
+@of(drained)
+def test_a_drained_node_costs_no_step_of_a_script_that_asks_whether_to_stop(trial: Trial) -> None:
+    record = trial.record
+    assert (record["cause"], record["countedAs"]) == ("PodEvicted", "preemption")
+    assert trial.counts == (1, 0, 1)
+    assert (record["pod"], record["rank"], record["node"]) == ("drained-0-1", 1, trial.placed["drained-0-1"])
+    assert record["lostSteps"] == 0
+    last = resumed_after(trial)
+    assert trial.stored.commits[last]["attempt"] == 0
+    # Not one step was taken twice, and none is missing.
+    every_step_is_stored(trial, last=last, steps=MANY)
+    assert trial.stored.reported == tuple(range(1, MANY + 1))
+    again = steps.placed(trial.space, trial.job, 1, timeout_s=0)
+    assert record["node"] not in again.values()
+
+
+@of(failing_at_once)
+def test_a_rule_ends_the_job_at_once_and_its_checkpoints_stay(trial: Trial) -> None:
+    assert trial.counts == (0, 0, 0)
+    record = trial.record
+    assert (record["cause"], record["exitCode"], record["rank"]) == ("WorkerFailed", 3, 1)
+    assert "countedAs" not in record
+    (failed,) = [c for c in trial.status["conditions"] if c["type"] == "Failed" and c["status"] == "True"]
+    assert failed["reason"] == "WorkerFailed"
+    assert "failurePolicy.rules[0]" in failed["message"]
+    error = trial.status["result"]["error"]
+    assert (error["rank"], error["exitCode"]) == (1, 3)
+    assert list(trial.stored.commits) == list(range(1, AT))
+    assert trial.status["checkpoint"]["step"] == AT - 1
+
+
+@of(uncounted)
+def test_a_rule_restarts_uncounted_where_no_restart_is_allowed_otherwise(trial: Trial) -> None:
+    went_on_after_the_trouble(trial)
+    record = trial.record
+    assert (record["cause"], record["countedAs"], record["exitCode"]) == ("WorkerFailed", "uncounted", 3)
+    assert trial.counts == (1, 0, 0)
+
+
+@of(hanging)
+def test_a_hanging_worker_is_named_and_its_stack_is_in_the_log(trial: Trial) -> None:
+    went_on_after_the_trouble(trial)
+    assert (trial.record["cause"], trial.record["countedAs"]) == ("Stalled", "restart")
+    assert trial.counts == (1, 1, 0)
+    assert "hang_on_a_device" in trial.record["message"]
+    # A pod whose end is not seen yet when the group is made anew is deleted, and its log with it.
+    there = [int(pod["metadata"]["labels"]["paceline.dev/index"]) for pod in trial.space.pods(trial.job, attempt=0)]
+    assert ["most recent call first" in trial.log(0, index) for index in there] == [True] * len(there)
+    assert there
+
+
+@of(out_of_memory)
+def test_a_worker_out_of_memory_is_called_that(trial: Trial) -> None:
+    went_on_after_the_trouble(trial)
+    record = trial.record
+    assert (record["cause"], record["countedAs"], record["exitCode"]) == ("OOMKilled", "restart", 137)
+    assert trial.counts == (1, 1, 0)
+
+
+@of(not_starting)
+def test_pods_that_do_not_start_in_time_free_their_nodes_and_are_made_anew(trial: Trial) -> None:
+    record = trial.record
+    assert (record["cause"], record["countedAs"]) == ("StartTimeout", "restart")
+    assert trial.counts == (1, 1, 0)
+    assert 'configmap "late" not found' in record["message"]
+    assert record["node"] == trial.placed[record["pod"]]
+    assert trial.space.pods(trial.job, attempt=0) == []
+    assert trial.stored.reported == tuple(range(1, STEPS + 1))
+
+
+def went_on_after_the_trouble(trial: Trial) -> None:
+    """Rank 1 went wrong in its step AT, which rank 0 had reported: just that one is lost."""
+    record = trial.record
+    assert (record["pod"], record["rank"]) == (f"{trial.job}-0-1", 1)
+    assert record["node"] == trial.placed[record["pod"]]
+    assert resumed_after(trial) == AT - 1
+    assert record["lostSteps"] == 1
+    every_step_is_stored(trial, last=AT - 1, steps=STEPS)
+
+
+def every_step_is_stored(trial: Trial, *, last: int, steps: int) -> None:
+    """There is a checkpoint of each step: up to the last one of the first attempt, the others of the second."""
+    made = {step: commit["attempt"] for step, commit in trial.stored.commits.items()}
+    assert made == {step: int(step > last) for step in range(1, steps + 1)}
+    assert trial.status["checkpoint"]["step"] == steps
+
+
+def resumed_after(trial: Trial) -> int:
+    """The step that the second attempt went on from, by the history and by what each worker says."""
+    (step,) = [step for step, commit in trial.stored.commits.items() if commit["index"] == trial.record["resumedFrom"]]
+    assert [f"begins after step {step}\n" in trial.log(1, index) for index in range(RANKS)] == [True] * RANKS
+    return step
