@@ -96,5 +96,5 @@ def stored(space: Workspace, name: str) -> Stored:
         saved = [json.loads(files.read(f"{directory}/{file}"))["step"] for file in there]
         assert saved == [commit["step"]] * RANKS, f"{directory} mixes steps"
         commits[commit["step"]] = commit
-    lines = files.read("result.json").splitlines()
+    lines = files.read("result.json").splitlines() if "result.json" in sizes else []
     return Stored(commits, tuple(json.loads(line)["step"] for line in lines))

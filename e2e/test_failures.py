@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 START_S = 180
 RUN_S = 300
 # A pause after each epoch leaves time to strike between two checkpoints.
-SLOW: dict[str, Any] = {"args": ["--epochs", "12", "--pause-seconds", "1"]}
+SLOW: dict[str, Any] = {"args": ["--epochs", "8", "--pause-seconds", "1"]}
 KILL_RANK = """
 import os, signal, sys
 for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -46,37 +46,7 @@ def test_kill_9_of_a_training_process_resumes_from_the_last_checkpoint(space: Wo
     assert (entry["rank"], entry["exitCode"], entry["pod"]) == (3, 137, "digits-0-1")
     assert entry["resumedFrom"] >= before["checkpoint"]["index"]
     assert status["result"]["metrics"]["accuracy"] > 0.9
-    _no_epoch_was_lost(space, "digits", epochs=12)
-
-
-def test_deletion_of_a_pod_resumes_from_the_last_checkpoint(space: Workspace) -> None:
-    space.submit(*digits(space, **SLOW))
-    before = space.wait_step("digits", 2, timeout_s=START_S)
-    space.kube.kubectl("delete", "pod", "digits-0-1", "-n", space.namespace, "--wait=false")
-
-    status = space.wait_phase("digits", "Succeeded", timeout_s=RUN_S)
-    assert status["restarts"] == 1
-    assert status["history"][0]["pod"] == "digits-0-1"
-    assert status["history"][0]["resumedFrom"] >= before["checkpoint"]["index"]
-    _no_epoch_was_lost(space, "digits", epochs=12)
-
-
-def test_restarts_end_at_the_limit_with_the_rank_and_its_last_words(space: Workspace) -> None:
-    crash = 'import os; print("about to divide"); 1 / 0 if os.environ["RANK"] == "1" else __import__("time").sleep(60)'
-    space.submit(
-        *digits(
-            space, workers__count=2, workers__perPod=1, command=["python3", "-c", crash], args=[],
-            failurePolicy={"maxRestarts": 1, "backoffSeconds": {"initial": 1, "max": 2}},
-        )
-    )  # fmt: skip
-    status = space.wait_phase("digits", "Failed", timeout_s=START_S)
-    assert status["restarts"] == 1
-    failed = next(c for c in status["conditions"] if c["type"] == "Failed")
-    assert failed["status"] == "True"
-    assert failed["reason"] == "MaxRestartsReached"
-    assert "worker 1 in pod digits-1-1 exited 1" in failed["message"]
-    assert "ZeroDivisionError" in failed["message"]
-    assert status["result"]["error"]["rank"] == 1
+    _no_epoch_was_lost(space, "digits", epochs=8)
 
 
 def test_the_operator_killed_in_the_middle_creates_nothing_twice_and_loses_nothing(space: Workspace) -> None:
@@ -113,22 +83,9 @@ def test_a_settled_system_writes_nothing(space: Workspace, real_nodes: Bed) -> N
     assert writes_before, "the audit log shows no write of the operator at all: the count proves nothing"
 
 
-def test_suspend_keeps_the_checkpoint_and_resume_goes_on_from_it(space: Workspace) -> None:
-    space.submit(*digits(space, **SLOW))
-    space.wait_step("digits", 2, timeout_s=START_S)
-    _patch(space, "digits", '{"spec":{"suspend":true}}')
-    suspended = space.wait_phase("digits", "Suspended", timeout_s=60)
-    wait_for("its pods to go", lambda: not space.pods("digits"), timeout_s=60)
-    _patch(space, "digits", '{"spec":{"suspend":false}}')
-
-    status = space.wait_phase("digits", "Succeeded", timeout_s=RUN_S)
-    assert status["restarts"] == 0
-    assert status["checkpoint"]["index"] > suspended["checkpoint"]["index"]
-    _no_epoch_was_lost(space, "digits", epochs=12)
-
-
 def test_deleting_the_job_takes_everything_it_made_along(space: Workspace) -> None:
     space.submit(*digits(space, **SLOW))
+    # When its containers have just begun to run, their agents are still being imported.
     space.wait_phase("digits", "Running", timeout_s=START_S)
     space.kube.kubectl("delete", "tj", "digits", "-n", space.namespace, "--wait=false")
     wait_for(
@@ -138,16 +95,13 @@ def test_deleting_the_job_takes_everything_it_made_along(space: Workspace) -> No
             and space.kube.get("service", "digits", space.namespace) is None
             and space.kube.get("trainjob", "digits", space.namespace) is None
         ),
-        timeout_s=90,
+        # Well within the grace period of 30 s: nothing is left to be killed at its end.
+        timeout_s=25,
     )
 
 
 def _exec(space: Workspace, pod: str, script: str, *args: str) -> str:
     return space.kube.kubectl("exec", pod, "-n", space.namespace, "-c", "worker", "--", "python3", "-c", script, *args)
-
-
-def _patch(space: Workspace, name: str, patch: str) -> None:
-    space.kube.kubectl("patch", "tj", name, "-n", space.namespace, "--type=merge", "-p", patch)
 
 
 def _no_epoch_was_lost(space: Workspace, name: str, *, epochs: int) -> None:

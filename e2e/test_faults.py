@@ -5,6 +5,7 @@ A job of its own namespace for each fault; all of them run side by side, and eac
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,12 +23,12 @@ from e2e.step_train import AT
 from e2e.steps import RANKS, Stored
 
 pytestmark = pytest.mark.cluster
-# Fourteen pods start at the same time on whatever this machine has.
-START_S = 120
-RUN_S = 180
+# Ten pods start at the same time on whatever this machine has.
+START_S = 240
+RUN_S = 300
 STEPS = 2 * AT
-# Enough that a fault from outside meets a running job.
-MANY = 30
+# Enough that a fault from outside meets a running job: the status tells of a checkpoint after up to ten seconds.
+MANY = 90
 # The operator reads a pod's events when it has hung for ten seconds.
 START_TIMEOUT_S = 14
 
@@ -76,6 +77,38 @@ def drained(space: Workspace, name: str) -> Trial:
         space.kube.kubectl("uncordon", node)
 
 
+def losing_a_pod(space: Workspace, name: str) -> Trial:
+    """Delete a pod."""
+    space.submit(steps.job(space, name, MANY))
+    placed = steps.placed(space, name, 0, timeout_s=START_S)
+    space.wait_step(name, 3, timeout_s=START_S)
+    space.kube.kubectl("delete", "pod", f"{name}-0-1", "-n", space.namespace, "--wait=false")
+    return ended(space, name, "Succeeded", placed)
+
+
+def suspended(space: Workspace, name: str) -> Trial:
+    """Suspend it, and resume it once its pods are gone."""
+    space.submit(steps.job(space, name, MANY))
+    placed = steps.placed(space, name, 0, timeout_s=START_S)
+    space.wait_step(name, 3, timeout_s=START_S)
+    patch(space, name, {"suspend": True})
+    space.wait_phase(name, "Suspended", timeout_s=60)
+    wait_for("its pods to go", lambda: not space.pods(name), timeout_s=60)
+    patch(space, name, {"suspend": False})
+    return ended(space, name, "Succeeded", placed)
+
+
+def failing_every_time(space: Workspace, name: str) -> Trial:
+    """Divide by zero on one rank of every attempt, while the other sleeps."""
+    crash = 'import os; print("about to divide"); 1 / 0 if os.environ["RANK"] == "1" else __import__("time").sleep(60)'
+    policy = {"maxRestarts": 1, "backoffSeconds": {"initial": 1, "max": 2}}
+    made = steps.job(space, name, 0, failurePolicy=policy)
+    made["spec"] |= {"command": ["python3", "-c", crash], "args": []}
+    space.submit(made)
+    placed = steps.placed(space, name, 0, timeout_s=START_S)
+    return ended(space, name, "Failed", placed)
+
+
 def failing_at_once(space: Workspace, name: str) -> Trial:
     """Exit with a code that a rule declares hopeless."""
     return by_itself(space, name, "Failed", "exit 3", rules=[{"exitCodes": [3], "action": "Fail"}])
@@ -111,8 +144,7 @@ def not_starting(space: Workspace, name: str) -> Trial:
         seen=lambda: space.tell(name),
     )
     # How long the next one takes is the machine's affair: by now the pods of all other jobs start as well.
-    patch = '{"spec":{"failurePolicy":{"startTimeoutSeconds":0}}}'
-    space.kube.kubectl("patch", "tj", name, "-n", space.namespace, "--type=merge", "-p", patch)
+    patch(space, name, {"failurePolicy": {"startTimeoutSeconds": 0}})
     space.submit({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {}})
     return ended(space, name, "Succeeded", placed)
 
@@ -126,6 +158,12 @@ def by_itself(space: Workspace, name: str, phase: str, trouble: str, **policy: A
     return ended(space, name, phase, placed)
 
 
+def patch(space: Workspace, name: str, spec: Object) -> None:
+    """Edit the job's spec."""
+    body = json.dumps({"spec": spec})
+    space.kube.kubectl("patch", "tj", name, "-n", space.namespace, "--type=merge", "-p", body)
+
+
 def ended(space: Workspace, name: str, phase: str, placed: dict[str, str]) -> Trial:
     """Wait for the end."""
     status = space.wait_phase(name, phase, timeout_s=RUN_S)
@@ -133,19 +171,25 @@ def ended(space: Workspace, name: str, phase: str, placed: dict[str, str]) -> Tr
 
 
 Fault = Callable[[Workspace, str], Trial]
-FAULTS: tuple[Fault, ...] = (drained, failing_at_once, uncounted, hanging, out_of_memory, not_starting)
+# Those first that take longest, or that mostly wait.
+FAULTS: tuple[Fault, ...] = (
+    not_starting, hanging, drained, suspended, losing_a_pod, failing_every_time, out_of_memory, uncounted,
+    failing_at_once,
+)  # fmt: skip
+# With all of them two cores would start pods for a minute before any job takes a step.
+AT_ONCE = 5
 
 
 @pytest.fixture(scope="module")
 def trials(stack: Stack, real_nodes: Bed) -> Iterator[Mapping[str, Future[Trial]]]:
-    """Strike all jobs at once."""
+    """Strike them all, AT_ONCE of them beside each other."""
     run = uuid.uuid4().hex[:6]
     names = {fault: fault.__name__.replace("_", "-") for fault in FAULTS}
 
     def strike(fault: Fault) -> Trial:
         return fault(Workspace.create(stack, real_nodes.s3, f"{names[fault]}-{run}"), names[fault])
 
-    with ThreadPoolExecutor(len(FAULTS)) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         yield {fault.__name__: threads.submit(strike, fault) for fault in FAULTS}
     stack.kube.kubectl("delete", "namespace", *(f"{name}-{run}" for name in names.values()), "--wait=false")
 
@@ -175,6 +219,40 @@ def test_a_drained_node_costs_no_step_of_a_script_that_asks_whether_to_stop(tria
     assert trial.stored.reported == tuple(range(1, MANY + 1))
     again = steps.placed(trial.space, trial.job, 1, timeout_s=0)
     assert record["node"] not in again.values()
+
+
+@of(losing_a_pod)
+def test_deletion_of_a_pod_resumes_from_the_last_checkpoint(trial: Trial) -> None:
+    record = trial.record
+    assert (record["cause"], record["countedAs"]) == ("PodDeleted", "restart")
+    assert trial.counts == (1, 1, 0)
+    assert (record["pod"], record["rank"]) == ("losing-a-pod-0-1", 1)
+    assert record["node"] == trial.placed[record["pod"]]
+    # SIGTERM came first, and the script asks whether to stop.
+    assert record["lostSteps"] == 0
+    every_step_is_stored(trial, last=resumed_after(trial), steps=MANY)
+    assert trial.stored.reported == tuple(range(1, MANY + 1))
+
+
+@of(suspended)
+def test_suspend_keeps_the_checkpoint_and_resume_goes_on_from_it(trial: Trial) -> None:
+    assert trial.counts == (1, 0, 0)
+    assert trial.status.get("history", []) == []
+    last = max(step for step, commit in trial.stored.commits.items() if commit["attempt"] == 0)
+    every_step_is_stored(trial, last=last, steps=MANY)
+    assert trial.stored.reported == tuple(range(1, MANY + 1))
+    assert f"begins after step {last}\n" in trial.log(1, 0)
+
+
+@of(failing_every_time)
+def test_restarts_end_at_the_limit_with_the_rank_and_its_last_words(trial: Trial) -> None:
+    assert trial.counts == (1, 1, 0)
+    failed = next(c for c in trial.status["conditions"] if c["type"] == "Failed")
+    assert (failed["status"], failed["reason"]) == ("True", "MaxRestartsReached")
+    assert "worker 1 in pod failing-every-time-1-1 exited 1" in failed["message"]
+    assert "ZeroDivisionError" in failed["message"]
+    assert trial.status["result"]["error"]["rank"] == 1
+    assert [record.get("countedAs") for record in trial.status["history"]] == ["restart", None]
 
 
 @of(failing_at_once)
