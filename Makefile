@@ -59,7 +59,7 @@ test-fast: lint types ## Everyday checks, under two minutes
 
 .PHONY: simulation
 simulation: $(SYNCED) ## The operator dies, or a reply is lost, at every write of every scenario
-	@$(PYTEST) tests/simulation -n 2 -q -m slow
+	@nice $(PYTEST) tests/simulation -n 2 -q -m slow
 
 .PHONY: simulate
 simulate: $(SYNCED) ## 20,000 simulated histories (HISTORIES=N FROM=SEED SIMULATE_SECONDS=S); REPLAY=<seed or printed history> tells one

@@ -1,9 +1,9 @@
 """`make test`: every stage in turn, with its time; the test bed is built meanwhile.
 
 The Go builds and images of the test bed take minutes on a machine that has nothing cached. They run beside the stages
-that need no cluster; what they print goes to a file that is shown when they fail. The integration tests wait half
-of their time for servers, and the crash matrix for nothing: these two run side by side, and their output follows when
-both have ended. The simulation follows the crash matrix, which is done first.
+that need no cluster; what they print goes to a file that is shown when they fail. What waits half of its time runs
+beside what never waits: the integration tests beside the crash matrix, the end-to-end tests beside the simulation,
+which knows no time but its own. What each printed follows when both have ended.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import IO
 
 # What needs no test bed comes first: a typing mistake is told within a minute.
 PLAIN_STAGES = ("lint", "types", "unit")
-# What stands in one of these runs one after the other.
-LANES = (("integration",), ("crash", "simulation"))
+# What stands in one line runs side by side.
+PAIRS = (("integration", "crash"), ("e2e", "simulation"))
 BED_STAGE = "test bed"
 _TELL_S = 60  # between signs of life
 
@@ -38,8 +38,8 @@ def main() -> int:
                 build.wait()
     if ok:
         # All, also when one fails: their failures are told apart by seeing all.
-        _side_by_side(LANES, took)
-        _stage("e2e", took)
+        for pair in PAIRS:
+            _side_by_side(pair, took)
     print("\n=== summary")
     for stage, seconds, passed in took:
         print(f"{'ok    ' if passed else 'FAILED'} {stage:12} {seconds:6.0f} s")
@@ -54,28 +54,27 @@ def _stage(stage: str, took: list[tuple[str, float, bool]]) -> bool:
     return passed
 
 
-def _side_by_side(lanes: Sequence[Sequence[str]], took: list[tuple[str, float, bool]]) -> None:
-    name = " and ".join(stage for lane in lanes for stage in lane)
+def _side_by_side(stages: Sequence[str], took: list[tuple[str, float, bool]]) -> None:
+    name = " and ".join(stages)
     print(f"\n=== {name}", flush=True)
     started = time.monotonic()
-    with ExitStack() as files, ThreadPoolExecutor(len(lanes)) as pool:
-        logs = {stage: files.enter_context(tempfile.TemporaryFile("w+")) for lane in lanes for stage in lane}
-        running = [pool.submit(_lane, lane, logs, took) for lane in lanes]
+    with ExitStack() as files, ThreadPoolExecutor(len(stages)) as pool:
+        logs = {stage: files.enter_context(tempfile.TemporaryFile("w+")) for stage in stages}
+        running = [pool.submit(_into, log, stage, took) for stage, log in logs.items()]
         while wait(running, timeout=_TELL_S).not_done:
             print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
         for stage, log in logs.items():
             log.seek(0)
             print(f"\n--- {stage}\n{log.read()}", flush=True)
-        for lane in running:
-            lane.result()
+        for ended in running:
+            ended.result()
 
 
-def _lane(stages: Sequence[str], logs: Mapping[str, IO[str]], took: list[tuple[str, float, bool]]) -> None:
-    for stage in stages:
-        started = time.monotonic()
-        command = ["make", "--no-print-directory", stage]
-        done = subprocess.run(command, stdout=logs[stage], stderr=subprocess.STDOUT, check=False)
-        took.append((stage, time.monotonic() - started, done.returncode == 0))
+def _into(log: IO[str], stage: str, took: list[tuple[str, float, bool]]) -> None:
+    started = time.monotonic()
+    command = ["make", "--no-print-directory", stage]
+    done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+    took.append((stage, time.monotonic() - started, done.returncode == 0))
 
 
 def _built(build: subprocess.Popen[bytes], log: IO[str], took: list[tuple[str, float, bool]]) -> bool:

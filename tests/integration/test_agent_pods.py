@@ -192,6 +192,35 @@ def test_a_rank_that_dies_before_giving_its_shard_leaves_no_checkpoint_behind(tm
     assert sorted(p.name for p in pair.run.glob("checkpoint_*")) == ["checkpoint_000000"]
 
 
+LOSES_ITS_PEER = """
+    import os, pathlib, sys, time
+    rank = os.environ["RANK"]
+    pathlib.Path(f"started-{rank}").touch()
+    while len(list(pathlib.Path().glob("started-*"))) < 2:
+        time.sleep(0.01)
+    if rank == "0":
+        raise ConnectionResetError(104, "Connection reset by peer")
+    time.sleep(OTHER_S)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("other_s", "rank", "exit_code"),
+    [pytest.param(0.25, 1, 3, id="the other's end is told later"), pytest.param(60, 0, 1, id="there is no other end")],
+)
+def test_who_failed_for_want_of_another_is_not_called_the_first(
+    two: Job, other_s: float, rank: int, exit_code: int
+) -> None:
+    command = two.script(LOSES_ITS_PEER.replace("OTHER_S", str(other_s)))
+    pods = [two.start(command, pod=i) for i in range(2)]
+    assert [pod.wait() for pod in pods] == [exit_code, exit_code]
+    for pod in pods:
+        told = pod.message["failure"]
+        assert (told["reason"], told["rank"], told["exitCode"]) == ("Error", rank, exit_code)
+    assert "another worker may have failed before it" in pods[0].log
+
+
 HANGS = """
     import os, time
     from paceline import train

@@ -113,6 +113,7 @@ def _live(command: Sequence[str]) -> int:
 
     case, node = Path(os.environ[CASE]), int(os.environ["NODE_RANK"])
     points = Points(case, f"agent{node}" if node else "lead", int(os.environ["PACELINE_ATTEMPT"]))
+    points.await_agents(int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]))
     for module in modules():
         for name, seconds in PAUSES.items():
             if hasattr(module, name):

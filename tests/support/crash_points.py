@@ -22,6 +22,7 @@ from typing import Any, Literal
 Form = Literal["", "pair", "named"]
 CASE = "CRASH_CASE"  # environment variable: the case's directory
 _DEATH_S = 5.0  # a SIGKILL takes microseconds; this bounds a hang
+_TOGETHER_S = 30.0  # they are forked one after the other
 _guard = threading.local()
 
 
@@ -85,6 +86,13 @@ class Points:
         recorded = case / f"points-{who}"
         self._record = _append(recorded) if self.plan.record == attempt else None
         (case / f"pid-{attempt}-{who}").write_text(str(os.getpid()))
+
+    def await_agents(self, count: int) -> None:
+        """Until all agents of the attempt are there: whom a shot at its first steps can hit is no matter of luck."""
+        end = time.monotonic() + _TOGETHER_S
+        while sum("-rank" not in path.name for path in self.case.glob(f"pid-{self.attempt}-*")) < count:
+            assert time.monotonic() < end, f"not all of {count} agents have come"
+            time.sleep(0.002)
 
     def hit(self, name: str) -> str:
         """The process is at this point. Returns the action of a shot that fired and left us alive, else nothing."""

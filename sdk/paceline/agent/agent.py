@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
-from paceline.agent import failure as failures
 from paceline.agent import figures, log, orphans, process, serving, status, workdir
 from paceline.agent.channel import Channel
 from paceline.agent.clock import rfc3339
@@ -22,12 +21,11 @@ from paceline.agent.failure import Failure
 from paceline.agent.lead import Lead
 from paceline.agent.link import HttpLink, LocalLink
 from paceline.agent.node import Node
-from paceline.agent.oom import OomWatch
 from paceline.agent.output import Output
 from paceline.agent.server import Server
 from paceline.agent.waiting import until_set
+from paceline.agent.witness import Witness
 
-_LAST_OUTPUT_S = 1.0
 _TICK_S = 0.5
 _FINISH_TICK_S = 0.05
 _STACKS_FIRST_S = 3.0  # for the pod of a stalled rank to end before the others
@@ -44,7 +42,7 @@ class Agent:
         self._node = Node(config, link, reported=self._reported, changed=self._changed.set)
         self._channel = Channel(workdir.socket_path(config.directory), self._node.received, log.say)
         self._output = Output()
-        self._oom = OomWatch()
+        self._witness = Witness(self._node, self._output)
         self._processes: list[process.Process] = []
         self._ending = Ending(self._processes, config.grace_s)
         self._server: Server | None = None
@@ -179,11 +177,11 @@ class Agent:
         if not self._processes:
             # Stopped before the start: nobody shall wait for reports of these ranks.
             self._node.ranks = {r: replace(rank, state="failed") for r, rank in self._node.ranks.items()}
-        while not self._reap():
+        while self._in_doubt() or not self._reap():
             if self._is_stopped() and not self._ending.begun:
                 self._end_processes()
             self._ending.enforce()
-            await self._next_change()
+            await self._next_change(_FINISH_TICK_S if self._witness.in_doubt else _TICK_S)
 
     def _reap(self) -> bool:
         orphans.reap({p.pid for p in self._processes})
@@ -198,29 +196,29 @@ class Agent:
         code = 128 - ended.returncode if ended.returncode < 0 else ended.returncode
         failed = code != 0
         if failed and not self._is_stopped():
-            self._output.wait(ended.rank, _LAST_OUTPUT_S)
-            self._failure = self._node.failure = self._describe(ended, ended.returncode)
-            log.say(self._failure.sentence)
+            self._adopt(self._witness.first_failure(ended.rank, ended.returncode))
         elif failed and not ended.signalled:
             # Of itself, or since another has left: what came first is the stop, so only the log has it.
-            log.say(f"while the group ends: {self._describe(ended, ended.returncode).sentence}")
+            log.say(f"while the group ends: {self._witness.failure(ended.rank, ended.returncode).sentence}")
         left = replace(self._node.ranks[ended.rank], state="failed" if failed else "succeeded", exit_code=code)
         self._node.ranks[ended.rank] = left
         # The lead ends as well, and its word may be the one that the operator reads.
         if (stop := self._stop) is not None and ended.rank == stop.rank and self._failure is None:
-            self._node.failure = self._with_stacks(stop)
+            self._node.failure = self._witness.with_stacks(stop)
         self._node.wake()
 
-    def _describe(self, ended: process.Process, returncode: int) -> Failure:
-        return failures.from_exit(
-            ended.rank,
-            returncode,
-            time=rfc3339(time.time()),
-            exception=self._node.exceptions.get(ended.rank),
-            last_lines=self._output.last_lines(ended.rank),
-            refused=self._node.orders.no_checkpoints,
-            out_of_memory=self._oom.struck(),
-        )
+    def _adopt(self, failure: Failure | None) -> None:
+        if failure is not None:
+            self._failure = self._node.failure = failure
+            log.say(failure.sentence)
+
+    def _in_doubt(self) -> bool:
+        """Whether a process has failed for want of another one, of whose failure the lead may still tell."""
+        self._reap()
+        if self._is_stopped():
+            self._witness.acquit()
+        self._adopt(self._witness.late())
+        return self._witness.in_doubt
 
     def _end_processes(self) -> None:
         if self._terminated_at is not None:
@@ -312,7 +310,7 @@ class Agent:
 
     def _judge(self) -> int:
         """Outcome of this pod, as `_state`, and the exit code."""
-        self._failure = self._failure or self._with_stacks(self._stop)
+        self._failure = self._failure or self._witness.with_stacks(self._stop)
         if self._failure is not None:
             self._state = "failed"
             return self._failure.exit_code or 1
@@ -321,14 +319,6 @@ class Agent:
             return c.EXIT_TERMINATED
         self._state = "succeeded"
         return 0
-
-    def _with_stacks(self, stop: Failure | None) -> Failure | None:
-        """A stall is seen by the lead; what the process itself had to say stands in its own pod."""
-        if stop is None or stop.reason != c.REASON_STALLED or stop.rank not in self._config.ranks:
-            return stop
-        assert stop.rank is not None
-        self._output.wait(stop.rank, _LAST_OUTPUT_S)
-        return failures.with_stacks(stop, self._output.last_lines(stop.rank))
 
     async def _leave_word(self, exit_code: int) -> None:
         """Termination message; on the lead also the run files and error.json."""
