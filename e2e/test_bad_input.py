@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from e2e import steps
 from e2e.cluster import Bed, KubectlError
 from e2e.jobs import Object, Workspace, digits
 from e2e.kube import wait_for
@@ -42,10 +43,11 @@ def space(stack: Stack, real_nodes: Bed) -> Iterator[Workspace]:
     made = Workspace.create(stack, real_nodes.s3, f"mistakes-{uuid.uuid4().hex[:6]}")
     made.secret("wrong", AWS_ACCESS_KEY_ID=made.s3.access_key, AWS_SECRET_ACCESS_KEY="canary-wrong-key")
     jobs: dict[str, dict[str, Any]] = {
-        "late-secret": {"storage__secretRef": {"name": "comes-later"}, "args": ["--epochs", "2"]},
         "wrong-key": {"storage__secretRef": {"name": "wrong"}},
         **{name: edits for name, (edits, _) in MISTAKES.items()},
     }
+    late = {"path": made.storage_path, "secretRef": {"name": "comes-later"}}
+    made.submit(steps.job(made, "late-secret", 2, storage=late))
     for name, edits in jobs.items():
         small: dict[str, Any] = {"workers__resources": SMALL}
         made.submit(*digits(made, name=name, **(small | edits)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from e2e import steps
 from e2e.cluster import Bed
 from e2e.jobs import Workspace, digits
 from e2e.kube import wait_for
@@ -15,6 +16,8 @@ from e2e.kube import wait_for
 pytestmark = pytest.mark.cluster
 START_S = 180
 RUN_S = 300
+# Steps of a fifth of a second: enough that the operator is back before they are done.
+MANY = 90
 # A pause after each epoch leaves time to strike between two checkpoints.
 SLOW: dict[str, Any] = {"args": ["--epochs", "8", "--pause-seconds", "1"]}
 KILL_RANK = """
@@ -50,21 +53,22 @@ def test_kill_9_of_a_training_process_resumes_from_the_last_checkpoint(space: Wo
 
 
 def test_the_operator_killed_in_the_middle_creates_nothing_twice_and_loses_nothing(space: Workspace) -> None:
-    space.submit(*digits(space, **SLOW))
-    space.wait_step("digits", 1, timeout_s=START_S)
-    names = {pod["metadata"]["uid"] for pod in space.pods("digits")}
+    space.submit(steps.job(space, "steps", MANY))
+    space.wait_step("steps", 1, timeout_s=START_S)
+    names = {pod["metadata"]["uid"] for pod in space.pods("steps")}
     for pod in space.stack.operator_pods():
         space.kube.kubectl("delete", "pod", pod, "-n", "paceline-system", "--grace-period=0", "--force")
 
-    status = space.wait_phase("digits", "Succeeded", timeout_s=RUN_S)
+    status = space.wait_phase("steps", "Succeeded", timeout_s=RUN_S)
     assert status["restarts"] == 0
     assert status["attempt"] == 0
-    assert {pod["metadata"]["uid"] for pod in space.pods("digits")} == names
+    assert {pod["metadata"]["uid"] for pod in space.pods("steps")} == names
+    assert steps.stored(space, "steps").reported == tuple(range(1, MANY + 1))
 
 
 def test_a_settled_system_writes_nothing(space: Workspace, real_nodes: Bed) -> None:
-    space.submit(*digits(space, args=["--epochs", "1"]))
-    space.wait_phase("digits", "Succeeded", timeout_s=RUN_S)
+    space.submit(steps.job(space, "steps", 1))
+    space.wait_phase("steps", "Succeeded", timeout_s=RUN_S)
     writes_before = _operator_writes(real_nodes)
     quiet_since = len(writes_before)
 
@@ -84,16 +88,16 @@ def test_a_settled_system_writes_nothing(space: Workspace, real_nodes: Bed) -> N
 
 
 def test_deleting_the_job_takes_everything_it_made_along(space: Workspace) -> None:
-    space.submit(*digits(space, **SLOW))
+    space.submit(steps.job(space, "steps", MANY))
     # When its containers have just begun to run, their agents are still being imported.
-    space.wait_phase("digits", "Running", timeout_s=START_S)
-    space.kube.kubectl("delete", "tj", "digits", "-n", space.namespace, "--wait=false")
+    space.wait_phase("steps", "Running", timeout_s=START_S)
+    space.kube.kubectl("delete", "tj", "steps", "-n", space.namespace, "--wait=false")
     wait_for(
         "job, pods and Service to go",
         lambda: (
-            not space.pods("digits")
-            and space.kube.get("service", "digits", space.namespace) is None
-            and space.kube.get("trainjob", "digits", space.namespace) is None
+            not space.pods("steps")
+            and space.kube.get("service", "steps", space.namespace) is None
+            and space.kube.get("trainjob", "steps", space.namespace) is None
         ),
         # Well within the grace period of 30 s: nothing is left to be killed at its end.
         timeout_s=25,

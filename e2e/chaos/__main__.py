@@ -34,7 +34,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m e2e.chaos", description="One fault after another into real jobs.")
     parser.add_argument("--only", action="append", choices=list(BY_NAME), metavar="NAME", help="several times")
     parser.add_argument("--without-torchrun", action="store_true", help="measure no torchrun beside")
-    parser.add_argument("--write", type=Path, help="write the figures as JSON to this file")
+    parser.add_argument(
+        "--write", type=Path, help="write the figures as JSON to this file; with --only beside what it has"
+    )
     parser.add_argument("--table", type=Path, help="strike nothing: put the figures of this file into the docs")
     parser.add_argument("--bed", default="chaos", metavar="NAME", help="of the bed; two at a time need two names")
     options = parser.parse_args()
@@ -45,7 +47,10 @@ def main() -> int:
     with bed(name=options.bed, nodes=3, gpus_per_node=4, s3=True, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
         stack = stacks.on_bed(b)
         stack.install()
-        figures: dict[str, Any] = {"machine": _machine(), "paceline": [], "torchrun": []}
+        figures: dict[str, Any] = {"paceline": [], "torchrun": []}
+        if options.only and options.write and options.write.exists():
+            figures = json.loads(options.write.read_text())  # the other faults keep theirs
+        figures["machine"] = _machine()
         failed = _ours(b, stack, faults, figures, options.write)
         if not options.without_torchrun:
             _torchrun(b, stack, faults, figures, options.write)
@@ -87,7 +92,8 @@ def _torchrun(b: Bed, stack: Stack, faults: Iterable[Fault], figures: dict[str, 
 
 def _keep(figures: dict[str, Any], whose: str, row: dict[str, Any], file: Path | None) -> None:
     """Half an hour of faults must not be lost with the last of them."""
-    figures[whose].append(row)
+    others = [known for known in figures[whose] if known["fault"] != row["fault"]]
+    figures[whose] = sorted([*others, row], key=lambda known: list(BY_NAME).index(known["fault"]))
     if file:
         file.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -90,6 +90,24 @@ def test_agents_that_store_a_gibibyte_on_two_loaded_cores_are_not_silent(two: Jo
     assert sum(file["size"] for file in two.commits()[0]["files"].values()) == 1 << 30
 
 
+SAVES_TWICE = """
+    import pathlib, tempfile, time
+    from paceline import train
+    rank = train.get_context().get_world_rank()
+    def save(step):
+        with tempfile.TemporaryDirectory() as d:
+            pathlib.Path(d, f"part-{rank}").write_text("x")
+            checkpoint = train.Checkpoint.from_directory(d) if rank in (GIVERS,) else None
+            train.report({"step": step}, checkpoint=checkpoint)
+    save(1)
+    while not pathlib.Path("go").exists():
+        time.sleep(0.05)
+    save(2)
+    time.sleep(1000)
+"""
+GRACE_S = 60
+
+
 @pytest.mark.parametrize(
     ("givers", "last"),
     [
@@ -99,32 +117,33 @@ def test_agents_that_store_a_gibibyte_on_two_loaded_cores_are_not_silent(two: Jo
 )
 def test_a_checkpoint_does_not_keep_the_lead_of_a_lost_pod_waiting(two: Job, givers: str, last: int) -> None:
     """The next attempt's lead waits for this one, as long as it says that it is storing something."""
-    command = two.script(
-        f"""
-        import pathlib, tempfile, time
-        from paceline import train
-        rank = train.get_context().get_world_rank()
-        def save(step):
-            with tempfile.TemporaryDirectory() as d:
-                pathlib.Path(d, f"part-{{rank}}").write_text("x")
-                checkpoint = train.Checkpoint.from_directory(d) if rank in ({givers},) else None
-                train.report({{"step": step}}, checkpoint=checkpoint)
-        save(1)
-        while not pathlib.Path("go").exists():
-            time.sleep(0.05)
-        save(2)
-        time.sleep(1000)
-        """
-    )
-    grace_s = 60
-    short: dict[str, Any] = {"PACELINE_LEAD_LOST_SECONDS": str(LIMIT_S), "PACELINE_GRACE_SECONDS": str(grace_s)}
+    command = two.script(SAVES_TWICE.replace("GIVERS", givers))
+    short: dict[str, Any] = {"PACELINE_LEAD_LOST_SECONDS": str(LIMIT_S), "PACELINE_GRACE_SECONDS": str(GRACE_S)}
     pods = [two.start(command, pod=i, **short) for i in range(2)]
     wait_for(two.commits)
     pods[1].process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
     (two.directory / "go").touch()
     assert pods[0].wait() == 75, pods[0].log
-    assert time.monotonic() - begun < LIMIT_S + grace_s / 4, pods[0].log
+    assert time.monotonic() - begun < LIMIT_S + GRACE_S / 4, pods[0].log
     assert pods[0].message["failure"]["reason"] == "AgentLost"
     assert max(two.commits()) == last, pods[0].log
     assert ("is dropped" in pods[0].log) == (not last)
+
+
+def test_a_checkpoint_does_not_keep_a_lead_waiting_for_a_pod_that_was_killed(two: Job) -> None:
+    """The operator deletes the pods of an attempt that has lost one; 20 s of silence are then not waited for."""
+    command = two.script(SAVES_TWICE.replace("GIVERS", "0, 1"))
+    pods = [two.start(command, pod=i, PACELINE_GRACE_SECONDS=str(GRACE_S)) for i in range(2)]
+    wait_for(two.commits)
+    workers = pods[1].worker_pids()
+    for pid in (pods[1].process.pid, *workers):
+        os.kill(pid, signal.SIGKILL)
+    (two.directory / "go").touch()
+    wait_for(lambda: (s := pods[0].status()) and s["ranks"][0]["step"] == 2)
+    pods[0].terminate()
+    begun = time.monotonic()
+    assert pods[0].wait() == 143, pods[0].log
+    assert time.monotonic() - begun < GRACE_S / 4, pods[0].log
+    assert (list(two.commits()), pods[0].message["outcome"]) == ([0], "terminated")
+    assert "is dropped: rank 1 ended before giving its files" in pods[0].log

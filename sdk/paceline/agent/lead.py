@@ -6,6 +6,7 @@ Its state changes only in the event loop (`exchange`, `reported`); `serve` does 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 import uuid
@@ -305,7 +306,8 @@ class Lead:
                 " paceline.train.report() on every rank, with or without a checkpoint"
             )
             self._waiting_since = waiting[0], now + 10 * _WAIT_WARNING_S
-        lost = silence.lost_pods(
+        quiet = functools.partial(
+            silence.lost_pods,
             self._config.nodes,
             self._config.local_world_size,
             now=now,
@@ -313,13 +315,15 @@ class Lead:
             heard=self._heard,
             done=frozenset(node for node, beat in self._beats.items() if beat.done),
             start_limit_s=self._config.lead_start_s,
-            limit_s=self._config.lead_lost_s,
             felt=dict(self._felt),
             awake=awake,
         )
-        for node, failure in lost.items():
-            if self.failure is None:
-                self.failure = replace(failure, time=rfc3339(time.time()))
+        gone = quiet(limit_s=self._config.lead_lost_s)
+        if self.failure is None and gone:
+            self.failure = replace(next(iter(gone.values())), time=rfc3339(time.time()))
+        # At the end all beat often, and who is killed says nothing: nobody sits out its grace period for that one.
+        ending = self.failure is not None or self.leaving
+        for node in quiet(limit_s=min(_SILENT_S, self._config.lead_lost_s)) if ending else gone:
             if node not in self._given_up:
                 self._give_up(node)
 
