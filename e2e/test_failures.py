@@ -16,8 +16,8 @@ from e2e.kube import wait_for
 pytestmark = pytest.mark.cluster
 START_S = 180
 RUN_S = 300
-# Steps of a fifth of a second: enough that the operator is back before they are done.
-MANY = 90
+# Each step takes a third of a second or so with its checkpoint: enough that the operator is back before they are done.
+MANY = 40
 # A pause after each epoch leaves time to strike between two checkpoints.
 SLOW: dict[str, Any] = {"args": ["--epochs", "8", "--pause-seconds", "1"]}
 KILL_RANK = """

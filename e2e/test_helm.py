@@ -14,7 +14,7 @@ RUN_S = 300
 
 
 def test_an_upgrade_rolls_the_operator_while_a_job_runs(space: Workspace) -> None:
-    space.submit(steps.job(space, "steps", 150))
+    space.submit(steps.job(space, "steps", 80))
     space.wait_phase("steps", "Running", timeout_s=180)
     before = set(space.stack.operator_pods())
     space.stack.helm(
