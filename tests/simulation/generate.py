@@ -63,7 +63,7 @@ def _job(chance: random.Random, name: str) -> JobPlan:
     deadline = chance.choice((0, 0, 0, 0, 8, 25))
     if chance.random() < 0.05:
         deadline, ends = 20, (*ends, End("hang"))
-    # What hangs and is not cleaned up holds its slots for ever, as asked.
+    # What hangs, or never starts, and is not cleaned up holds its slots for ever, as asked.
     hangs = any(end.kind == "hang" for end in ends)
     stuck = any(end.kind == "stuck" for end in ends)
     return JobPlan(
@@ -79,7 +79,7 @@ def _job(chance: random.Random, name: str) -> JobPlan:
         max=8,
         deadline=deadline,
         ttl=chance.choice((-1, -1, -1, 0, 5)),
-        clean=chance.choice(("Running", "Running", "All", "Running" if hangs else "None")),
+        clean=chance.choice(("Running", "Running", "All", "Running" if hangs or stuck else "None")),
         rule=chance.choice(("",) * 9 + ("Fail:3", "RestartUncounted:OOMKilled", "Restart:PodEvicted")),
         reports=chance.random() < 0.25,
         invalid=chance.random() < 0.02,
