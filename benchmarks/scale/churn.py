@@ -7,10 +7,8 @@ and end them. Where it falls behind, or the operator does, the next lower rate i
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.apiclient import ApiClient
@@ -18,6 +16,7 @@ from benchmarks.audit import Request
 from benchmarks.bench import BARE, Bench, Running, is_new_pod, named
 from benchmarks.hand import JOBS, PODS, USER_AGENT, trainjob
 from benchmarks.numbers import metric
+from benchmarks.scale.beside import sampled
 from benchmarks.scale.cpu import CpuMeter
 from benchmarks.scale.pace import Pace, at_rate, paced
 from benchmarks.scale.size import Size
@@ -25,6 +24,7 @@ from benchmarks.scale.size import Size
 RATES = (50, 35, 25, 18, 12, 8)
 SECONDS = 30
 TTL_S = 5
+QUEUE_S = 0.25  # between two looks at its length
 # All jobs of a rate must be gone in this time, or they count as lost.
 DRAIN_S = 240
 END = "bed.paceline.dev/exit-code"
@@ -120,7 +120,7 @@ def _operator(bench: Bench, rate: float, seconds: int) -> dict[str, Any]:
         bench.audit.new()
         meter = CpuMeter(bench.bed, running.process)
         before = running.cpu_s
-        with _queue(running) as depths:
+        with sampled(lambda: _queue(running), QUEUE_S) as depths:
             asyncio.run(run())
             cores = meter.cores()
             seen = _until_gone(bench, count)
@@ -160,23 +160,8 @@ def _until_gone(bench: Bench, count: int) -> list[Request]:
     return seen
 
 
-@contextmanager
-def _queue(running: Running) -> Iterator[list[float]]:
-    """Look at the length of the queue four times a second, beside."""
-    depths: list[float] = []
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.25):
-            depths.append(metric(running.operator.page("/metrics"), "paceline_queue_depth"))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield depths
-    finally:
-        ended.set()
-        thread.join()
+def _queue(running: Running) -> float:
+    return metric(running.operator.page("/metrics"), "paceline_queue_depth")
 
 
 def _told(found: Mapping[str, Any]) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.bench import Bench, Running
 from benchmarks.hand import JOBS, trainjob
 from benchmarks.numbers import metric, second_half, slope
+from benchmarks.scale.beside import sampled
 from benchmarks.scale.churn import END
 from benchmarks.scale.pace import at_rate
 from benchmarks.scale.size import Size
@@ -31,7 +30,7 @@ def measure(bench: Bench, size: Size) -> dict[str, Any]:
     """Return memory, CPU and what is known of jobs over time."""
     bench.silent_kubelets()
     count = int(JOBS_PER_S * 60 * size.minutes)
-    with bench.running_operator() as running, _sampled(running) as samples:
+    with bench.running_operator() as running, sampled(_sample(running), SAMPLE_S) as samples:
         asyncio.run(_come_and_go(bench, count))
         # What is left must be forgotten too.
         time.sleep(RUN_S + TTL_S + 3 * SAMPLE_S)
@@ -87,31 +86,22 @@ async def _come_and_go(bench: Bench, count: int) -> None:
         await at_rate(JOBS_PER_S, count, job)
 
 
-@contextmanager
-def _sampled(running: Running) -> Iterator[list[dict[str, float]]]:
-    """Take a sample every few seconds, beside."""
-    samples: list[dict[str, float]] = []
-    ended = threading.Event()
-    began, cpu_s, at = time.monotonic(), running.cpu_s, time.monotonic()
+def _sample(running: Running) -> Callable[[], dict[str, float]]:
+    """Return what takes a sample; the CPU is that since the one before."""
+    began = at = time.monotonic()
+    cpu_s = running.cpu_s
 
-    def watch() -> None:
+    def look() -> dict[str, float]:
         nonlocal cpu_s, at
-        while not ended.wait(SAMPLE_S):
-            page, used, now = running.operator.page("/metrics"), running.cpu_s, time.monotonic()
-            sample = {
-                "s": round(now - began, 1),
-                "rss_mb": round(running.rss_mb, 2),
-                "cpu": round((used - cpu_s) / (now - at), 4),
-                "jobs": metric(page, "paceline_jobs"),
-                "pods": metric(page, "paceline_pods_known"),
-            }
-            cpu_s, at = used, now
-            samples.append(sample)
+        page, used, now = running.operator.page("/metrics"), running.cpu_s, time.monotonic()
+        sample = {
+            "s": round(now - began, 1),
+            "rss_mb": round(running.rss_mb, 2),
+            "cpu": round((used - cpu_s) / (now - at), 4),
+            "jobs": metric(page, "paceline_jobs"),
+            "pods": metric(page, "paceline_pods_known"),
+        }
+        cpu_s, at = used, now
+        return sample
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        ended.set()
-        thread.join()
+    return look

@@ -8,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from paceline_operator import contract
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError, Client, UnreachableError
+from paceline_operator.cluster.listing import pages
 from paceline_operator.policies.observed import PodSeen
 
 log = logging.getLogger(__name__)
 
-PAGE = 500
 # Bookmarks come every minute: silence beyond that is a dead connection.
 SILENCE_S = 90.0
 WATCH_S = 300
@@ -29,28 +30,8 @@ GONE = 410
 EVERYWHERE = ""
 
 
-class Store(Protocol):
-    """What an informer feeds. `scope` is the namespace that is watched, or EVERYWHERE."""
-
-    def put(self, found: wire.Pod, /, scope: str = EVERYWHERE) -> None:
-        """Take over an object from a list or an event."""
-        ...
-
-    def remove(self, uid: str, resource_version: str = "0", scope: str = EVERYWHERE) -> None:
-        """Forget an object that is gone."""
-        ...
-
-    def replace(self, listed: Iterable[wire.Pod], resource_version: str, scope: str = EVERYWHERE) -> None:
-        """Take over a complete list of a scope: what is not in it is gone."""
-        ...
-
-    def bookmark(self, resource_version: str, scope: str = EVERYWHERE) -> None:
-        """Note that everything up to this version was seen."""
-        ...
-
-
-class Shown:
-    """Up to which version a kind was shown."""
+class Shown(ABC):
+    """Objects of a kind as the watch shows them, and up to which version it has."""
 
     def __init__(self) -> None:
         # One watch shows its events in order; two watches (of two namespaces) know nothing of each other.
@@ -63,6 +44,29 @@ class Shown:
     def bookmark(self, resource_version: str, scope: str = EVERYWHERE) -> None:
         """Note that everything up to this version was seen."""
         self._versions[scope] = max(self._versions.get(scope, 0), int(resource_version))
+
+    def replace(self, listed: Iterable[wire.Pod], resource_version: str, scope: str = EVERYWHERE) -> None:
+        """Take over a complete list of a scope: what is not in it is gone."""
+        uids = set()
+        for found in listed:
+            uids.add(found.metadata.uid)
+            self.put(found, scope)
+        for uid, key in self.keys():
+            if uid not in uids and scope in (EVERYWHERE, key.partition("/")[0]):
+                self.remove(uid, scope=scope)
+        self.bookmark(resource_version, scope)
+
+    @abstractmethod
+    def put(self, found: wire.Pod, scope: str = EVERYWHERE) -> None:
+        """Take over an object from a list or an event."""
+
+    @abstractmethod
+    def remove(self, uid: str, resource_version: str = "0", scope: str = EVERYWHERE) -> None:
+        """Forget an object that is gone."""
+
+    @abstractmethod
+    def keys(self) -> list[tuple[str, str]]:
+        """Return the uid of each object, and the key of its job."""
 
 
 class PodStore(Shown):
@@ -83,9 +87,9 @@ class PodStore(Shown):
         """Return the pods of a job by uid. Not to be changed."""
         return self._by_owner.get(owner_uid, {})
 
-    def put(self, pod: wire.Pod, scope: str = EVERYWHERE) -> None:
+    def put(self, found: wire.Pod, scope: str = EVERYWHERE) -> None:
         """Take over a pod from a list or an event."""
-        seen, owner = wire.seen(pod), wire.owner_uid(pod)
+        seen, owner = wire.seen(found), wire.owner_uid(found)
         if seen is None or not owner:
             return
         known = self._by_owner.setdefault(owner, {})
@@ -93,9 +97,9 @@ class PodStore(Shown):
         if old is not None and old.resource_version >= seen.resource_version:
             return
         known[seen.uid] = seen
-        key = f"{pod.metadata.namespace}/{pod.metadata.labels.get(contract.LABEL_JOB, '')}"
+        key = f"{found.metadata.namespace}/{found.metadata.labels.get(contract.LABEL_JOB, '')}"
         self._owner[seen.uid] = (owner, key)
-        self.bookmark(pod.metadata.resource_version, scope)
+        self.bookmark(found.metadata.resource_version, scope)
         self._changed(key, owner)
 
     def remove(self, uid: str, resource_version: str = "0", scope: str = EVERYWHERE) -> None:
@@ -110,23 +114,16 @@ class PodStore(Shown):
             self.gone(key, owner, last)
             self._changed(key, owner)
 
-    def replace(self, listed: Iterable[wire.Pod], resource_version: str, scope: str = EVERYWHERE) -> None:
-        """Take over a complete list of a scope: what is not in it is gone."""
-        uids = set()
-        for pod in listed:
-            uids.add(pod.metadata.uid)
-            self.put(pod, scope)
-        for uid, (_, key) in list(self._owner.items()):
-            if uid not in uids and scope in (EVERYWHERE, key.partition("/")[0]):
-                self.remove(uid, scope=scope)
-        self.bookmark(resource_version, scope)
+    def keys(self) -> list[tuple[str, str]]:
+        """Return the uid of each pod, and the key of its job."""
+        return [(uid, key) for uid, (_, key) in self._owner.items()]
 
 
 class Informer:
     """Feeds a store from one namespace, or from all, with the objects that bear a job's label."""
 
     def __init__(
-        self, client: Client, store: Store, kind: Literal["pods", "services"], namespace: str | None = None
+        self, client: Client, store: Shown, kind: Literal["pods", "services"], namespace: str | None = None
     ) -> None:
         self._client = client
         self._store = store
@@ -152,15 +149,13 @@ class Informer:
 
     async def _list(self) -> str:
         found: list[wire.Pod] = []
-        params = {"labelSelector": contract.LABEL_JOB, "limit": str(PAGE)}
-        while True:
-            page = wire.decode_list(await self._client.request("GET", self._path, params=params))
+        version = ""
+        ask = lambda params: self._client.request("GET", self._path, params=params)  # noqa: E731
+        async for page in pages(ask, labelSelector=contract.LABEL_JOB):
             found += page.items
-            if not page.metadata.continue_:
-                break
-            params["continue"] = page.metadata.continue_
-        self._store.replace(found, page.metadata.resource_version, self._scope)
-        return page.metadata.resource_version
+            version = page.metadata.resource_version
+        self._store.replace(found, version, self._scope)
+        return version
 
     async def _watch(self, version: str) -> None:
         """Watch from `version` on; returns when a new list is needed."""

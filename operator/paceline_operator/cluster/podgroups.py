@@ -19,6 +19,7 @@ from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import THROTTLED, ApiError, UnreachableError
 from paceline_operator.cluster.executor import NOT_FOUND, Api, delete_this, encode, refusal, taken
 from paceline_operator.cluster.gate import Gate, Turn
+from paceline_operator.cluster.listing import pages
 from paceline_operator.policies.observed import Refusal
 from paceline_operator.resources.podgroup import pod_group
 
@@ -28,7 +29,6 @@ FORBIDDEN = 403
 # One request for each watched namespace: rarely while all is well, soon where somebody may be waiting for it.
 SERVED_AGAIN_S = 600.0
 UNSERVED_AGAIN_S = 60.0
-PAGE = "500"
 STAYS = "one that never goes: kube-controller-manager needs the feature gate GenericWorkload too"
 
 
@@ -97,20 +97,17 @@ class PodGroups:
                 log.warning("cannot ask for %s: %s", contract.POD_GROUPS, error)
 
     async def _list(self, namespace: str | None) -> bool:
-        params = {"labelSelector": f"{contract.LABEL_MANAGED_BY}={contract.MANAGED_BY}", "limit": PAGE}
-        while True:
-            try:
-                page = wire.decode_list(await self._api.request("GET", _path(namespace), params=params))
-            except ApiError as error:
-                if error.code == THROTTLED or error.code >= 500:
-                    raise
-                return False
-            for found in page.items:
-                if found.metadata.deletion_timestamp is None:
-                    self._learn(wire.owner_uid(found), found)
-            if not page.metadata.continue_:
-                return True
-            params = {**params, "continue": page.metadata.continue_}
+        ask = lambda params: self._api.request("GET", _path(namespace), params=params)  # noqa: E731
+        try:
+            async for page in pages(ask, labelSelector=f"{contract.LABEL_MANAGED_BY}={contract.MANAGED_BY}"):
+                for found in page.items:
+                    if found.metadata.deletion_timestamp is None:
+                        self._learn(wire.owner_uid(found), found)
+        except ApiError as error:
+            if error.code == THROTTLED or error.code >= 500:
+                raise
+            return False
+        return True
 
     async def create(self, job: TrainJob, attempt: int) -> Refusal | None:
         """Make the PodGroup of an attempt; return why it could not be.

@@ -15,8 +15,8 @@ from typing import Protocol
 import msgspec
 
 from paceline.api import names
-from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import METADATA_LIST, ApiError, UnreachableError
+from paceline_operator.cluster.listing import pages
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ SETTLES_S = 2.0
 # Of a list without any job kopf tells nothing at all.
 AGAIN_S = 600.0
 RETRY_S = 30.0
-PAGE = "500"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +107,9 @@ class RollCall:
 
     async def _list(self, namespace: str | None) -> tuple[set[str], int]:
         where = f"namespaces/{namespace}/" if namespace else ""
-        path, params = f"/apis/{names.API_VERSION}/{where}{names.PLURAL}", {"limit": PAGE}
-        uids: set[str] = set()
-        while True:
-            page = wire.decode_list(await self._client.request("GET", path, params=params, accept=METADATA_LIST))
+        path = f"/apis/{names.API_VERSION}/{where}{names.PLURAL}"
+        uids, version = set[str](), 0
+        async for page in pages(lambda params: self._client.request("GET", path, params=params, accept=METADATA_LIST)):
             uids.update(found.metadata.uid for found in page.items)
-            if not page.metadata.continue_:
-                return uids, int(page.metadata.resource_version)
-            params = {**params, "continue": page.metadata.continue_}
+            version = int(page.metadata.resource_version)
+        return uids, version

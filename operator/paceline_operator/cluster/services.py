@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from paceline_operator import contract
@@ -61,13 +61,6 @@ class ServiceStore(Shown):
             del self._by_owner[seen.owner]
         self._changed(seen.key)
 
-    def replace(self, listed: Iterable[wire.Pod], resource_version: str, scope: str = EVERYWHERE) -> None:
-        """Take over a complete list of a scope: what is not in it is gone."""
-        uids = set()
-        for found in listed:
-            uids.add(found.metadata.uid)
-            self.put(found, scope)
-        for uid, seen in list(self._by_uid.items()):
-            if uid not in uids and scope in (EVERYWHERE, seen.key.partition("/")[0]):
-                self.remove(uid, scope=scope)
-        self.bookmark(resource_version, scope)
+    def keys(self) -> list[tuple[str, str]]:
+        """Return the uid of each Service, and the key of its job."""
+        return [(uid, seen.key) for uid, seen in self._by_uid.items()]

@@ -177,11 +177,13 @@ class Agent:
         if not self._processes:
             # Stopped before the start: nobody shall wait for reports of these ranks.
             self._node.ranks = {r: replace(rank, state="failed") for r, rank in self._node.ranks.items()}
-        while self._in_doubt() or not self._reap():
+        while not self._reap() or self._witness.in_doubt:
+            tick_s = _FINISH_TICK_S if self._witness.in_doubt else _TICK_S
+            self._settle_doubt()
             if self._is_stopped() and not self._ending.begun:
                 self._end_processes()
             self._ending.enforce()
-            await self._next_change(_FINISH_TICK_S if self._witness.in_doubt else _TICK_S)
+            await self._next_change(tick_s)
 
     def _reap(self) -> bool:
         orphans.reap({p.pid for p in self._processes})
@@ -212,13 +214,11 @@ class Agent:
             self._failure = self._node.failure = failure
             log.say(failure.sentence)
 
-    def _in_doubt(self) -> bool:
-        """Whether a process has failed for want of another one, of whose failure the lead may still tell."""
-        self._reap()
+    def _settle_doubt(self) -> None:
+        """A process may have failed for want of another one, of whose failure the lead may still tell."""
         if self._is_stopped():
             self._witness.acquit()
         self._adopt(self._witness.late())
-        return self._witness.in_doubt
 
     def _end_processes(self) -> None:
         if self._terminated_at is not None:
