@@ -70,6 +70,14 @@ simulate: $(SYNCED) ## 20,000 simulated histories (HISTORIES=N FROM=SEED SIMULAT
 integration: $(SYNCED) ## A real API server and real storage servers, no nodes
 	@$(PYTEST) tests/integration -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
+# Environments of their own: a process that loads torch's triton after TensorFlow dies.
+.venv-%/.synced: pyproject.toml uv.lock | $(UV)
+	@UV_PROJECT_ENVIRONMENT=.venv-$* $(UV) sync --locked --quiet --group $* && touch $@
+
+.PHONY: frameworks
+frameworks: .venv-torch/.synced .venv-tensorflow/.synced ## The Python API with the real torch, Lightning and TensorFlow
+	@.venv-torch/bin/pytest tests/frameworks/torch && .venv-tensorflow/bin/pytest tests/frameworks/tensorflow
+
 .PHONY: crash
 crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_FULL=1 for every repetition
 	@$(PYTEST) tests/crash
