@@ -33,8 +33,8 @@ def takes_config(function: object) -> bool:
     by_keyword = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if len(needed) > 1 or by_keyword:
         raise TypeError(
-            f"{name}{signature} needs {len(needed)} arguments ({', '.join(needed)}), and the workers call it with none"
-            " or with one, the config: write `def train_fn(config)` and pass the rest in train_loop_config"
+            f"{name}{signature} needs {' and '.join(needed)}, and the workers call it with no argument or with one, the"
+            " config: write `def train_fn(config)` and pass the rest in train_loop_config"
         )
     return bool(positional) or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
 

@@ -8,12 +8,12 @@ after a notebook has changed it; and no worker imports the user's script again, 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import pickle
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -65,7 +65,7 @@ def own_modules() -> list[ModuleType]:
     return found
 
 
-@cache
+@functools.cache
 def _installed(file: str) -> bool:
     path = Path(file)
     if _SITE & set(path.parts):
@@ -73,7 +73,7 @@ def _installed(file: str) -> bool:
     return any(path.is_relative_to(root) for root in _python())
 
 
-@cache
+@functools.cache
 def _python() -> tuple[Path, ...]:
     paths = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
     return tuple({Path(path) for path in paths} | {Path(path).resolve() for path in paths})
@@ -158,6 +158,10 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _variables(value, path)
     elif inspect.ismethod(value):
         yield f"`self` of {value.__qualname__}", value.__self__
+    elif isinstance(value, functools.partial):
+        yield f"{path}.func", value.func
+        yield f"{path}.args", value.args
+        yield f"{path}.keywords", value.keywords
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield (f"{path}[{key!r}]" if path else str(key)), item

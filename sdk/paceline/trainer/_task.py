@@ -33,6 +33,7 @@ class Task:
         takes_config: Whether the function is called with the configuration.
         framework: What surrounds the function.
         sources: What `paceline.data` made of `datasets`; None: there are none.
+        name: `train.py:train_fn`. Empty: as the function tells now, which a worker cannot ask any more.
     """
 
     function: Callable[..., Any]
@@ -40,6 +41,11 @@ class Task:
     takes_config: bool
     framework: Framework
     sources: Any = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", _function.where(self.function))
 
     def call(self) -> Any:
         """Call the function as it wants to be called."""
@@ -74,7 +80,7 @@ def dumps(task: Task) -> bytes:
         "format": FORMAT,
         "python": python_version(),
         "paceline": paceline.__version__,
-        "function": _function.where(task.function),
+        "function": task.name,
     }
     # A dict, not the dataclass: a newer version may have more to say.
     body = _pickling.dumps(
@@ -143,6 +149,7 @@ def loads(data: bytes) -> Task:
         takes_config=told["takes_config"],
         framework=told["framework"],
         sources=told["datasets"],
+        name=about.function,
     )
 
 

@@ -16,7 +16,7 @@ from paceline import _contract as c
 
 # The hook that tells the agent of an exception is in place from here on.
 from paceline.train import _client
-from paceline.trainer import _function, _lifetime
+from paceline.trainer import _lifetime
 from paceline.trainer._task import Task, TaskError, loads
 
 _LONGEST_PARAMS = 256 * 1024
@@ -64,7 +64,7 @@ def tell_params(task: Task) -> None:
         return
     from paceline._metrics import json_safe
 
-    told = {"train_fn": _function.where(task.function)}
+    told = {"train_fn": task.name}
     line = _params({**told, "train_loop_config": json_safe(task.config or {})})
     if len(line) > _LONGEST_PARAMS:
         line = _params({**told, "train_loop_config": f"{len(line)} characters: too long to be kept here"})
