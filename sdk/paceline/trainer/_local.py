@@ -65,7 +65,9 @@ class LocalRun:
             c.GRACE_SECONDS: str(GRACE_S),
         }
 
-    def start(self, attempt: int, command: Sequence[str], console: _console.Console) -> Attempt:
+    def start(
+        self, attempt: int, command: Sequence[str], console: _console.Console, *, in_process: bool = False
+    ) -> Attempt:
         """Start the agent of an attempt, with this command in every process."""
         return Attempt(
             command,
@@ -73,6 +75,8 @@ class LocalRun:
             cwd=self.scratch.work,
             lock=self.scratch.lock,
             show=console.show,
+            # Of a function in this process, what it started may be part of the debugging.
+            sweep=not in_process,
         )
 
     def outcome(self, attempt: int, returncode: int) -> _outcome.Outcome:
@@ -131,7 +135,7 @@ def fit(plan: Plan, *, in_process: bool) -> Result:
     _check(plan, world_size)
     devices = _gpus.choose(os.environ, workers=world_size, per_worker=plan.scaling.gpus_per_worker)
     settings = plan.run.resolve(prefix=plan.name_prefix)
-    task = b"" if in_process else _task.dumps(plan.task)
+    task = b"" if in_process else _task.dumps(plan.task, same_files=True)
     with _scratch.make(settings.local_directory) as scratch:
         filesystem_file = None
         if settings.storage_filesystem is not None:

@@ -9,14 +9,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from paceline import _contract as c
 
 # The hook that tells the agent of an exception is in place from here on.
 from paceline.train import _client
-from paceline.trainer import _lifetime
+from paceline.trainer import _function, _lifetime
 from paceline.trainer._task import Task, TaskError, loads
 
 _LONGEST_PARAMS = 256 * 1024
@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> None:
     except (TaskError, OSError) as e:
         _tell(e)
         raise SystemExit(1) from None
+    _define_in_main(task.function)
     del sys.argv[1:]  # a parser in the function would take it for its own
     try:
         run(task)
@@ -82,6 +83,17 @@ def below(trace: TracebackType | None) -> TracebackType | None:
     while rest is not None and rest.tb_frame.f_code.co_filename.startswith((own, "<frozen")):
         rest = rest.tb_next
     return rest or trace
+
+
+def _define_in_main(function: Any) -> None:
+    """Classes and functions of the script's `__main__` are found there again: `pickle` looks for them by name."""
+    own = ModuleType("__main__")
+    # The module that runs now lives on below it.
+    own.__dict__["__paceline__"] = sys.modules["__main__"]
+    for name, value in getattr(_function.innermost(function), "__globals__", {}).items():
+        if getattr(value, "__module__", None) == "__main__":
+            setattr(own, name, value)
+    sys.modules["__main__"] = own
 
 
 def _tell(error: BaseException) -> None:
