@@ -1,8 +1,8 @@
 """Columns of Arrow as arrays of numpy, without a loop over the rows.
 
-The rules: numbers and booleans keep their type. A null in a column of floats is NaN; in one of whole numbers or booleans
-it is an error, since no value of its type says "nothing". Lists of one length become an axis more. Texts, bytes and what
-numpy has no type for become arrays of objects, with None for a null. The arrays may be written to.
+The rules: numbers and booleans keep their type. A null in a column of floats is NaN; in one of whole numbers or
+booleans it is an error, since no value of its type says "nothing". Lists of one length become an axis more. Texts,
+bytes and what numpy has no type for become arrays of objects, with None for a null. The arrays may be written to.
 """
 
 from __future__ import annotations

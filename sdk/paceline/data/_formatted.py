@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
+
+from paceline.data._packages import needs
 
 
 def converter(batch_format: str, what: str) -> Callable[[Any], Any]:
@@ -22,7 +23,7 @@ def converter(batch_format: str, what: str) -> Callable[[Any], Any]:
     if batch_format == "dict":
         return lambda table: table.to_pydict()
     if batch_format == "pandas":
-        _needs("pandas", "batch_format='pandas'", "pip install 'paceline[dataframe]'")
+        needs("pandas", "batch_format='pandas'", "pip install 'paceline[dataframe]'")
         return lambda table: table.to_pandas()
     if batch_format == "numpy":
         return numpy_converter(what, "batch_format='numpy'")
@@ -35,12 +36,7 @@ def numpy_converter(what: str, needed_for: str) -> Callable[[Any], dict[str, Any
     Raises:
         ImportError: numpy is not installed.
     """
-    _needs("numpy", needed_for, "pip install numpy, or take batch_format='pyarrow'")
+    needs("numpy", needed_for, "pip install numpy")
     from paceline.data._convert import to_numpy
 
     return lambda table: to_numpy(table, what)
-
-
-def _needs(package: str, needed_for: str, way_out: str) -> None:
-    if find_spec(package) is None:
-        raise ImportError(f"{needed_for} needs {package}: {way_out}")

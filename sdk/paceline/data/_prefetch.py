@@ -35,7 +35,9 @@ def prefetched(items: Generator[T, None, None], ahead: int) -> Iterator[T]:
             del found  # not held while the next one is waited for
     finally:
         handoff.stop()
-        thread.join()
+        # The garbage collector may run this in the thread itself.
+        if thread is not threading.current_thread():
+            thread.join()
 
 
 def _fill(items: Generator[T, None, None], handoff: _Handoff[T]) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paceline.data import _files
 from paceline.data._config import DataConfig
+from paceline.data._packages import NEEDS_PYARROW, needs
 
 if TYPE_CHECKING:
     from paceline.data.shard import DataShard
 
 _KINDS = "a path or URI, a list of them, a pyarrow.dataset.Dataset, a pyarrow.Table or a pandas.DataFrame"
-NEEDS_PYARROW = "pip install 'paceline[arrow]' (in the image of the job, for a run on a cluster)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,7 @@ class Source:
             ValueError: The files are of an unknown format or damaged, or there are fewer rows than ranks.
             paceline.storage.StorageError: The store refused.
         """
-        if find_spec("pyarrow") is None:
-            raise ImportError(f"datasets[{self.name!r}] is read with pyarrow: {NEEDS_PYARROW}")
+        needs("pyarrow", f"datasets[{self.name!r}]", NEEDS_PYARROW)
         from paceline.data.shard import open_shard
 
         return open_shard(self, rank, world_size, shared_as)
@@ -97,8 +95,8 @@ def open_sources(
         if not isinstance(name, str) or not name.strip():
             raise TypeError(f"datasets has the name {name!r}: use texts such as 'train'")
     config.check_names(given)
-    if given and here and find_spec("pyarrow") is None:
-        raise ImportError(f"datasets are read with pyarrow: {NEEDS_PYARROW}")
+    if given and here:
+        needs("pyarrow", "datasets", NEEDS_PYARROW)
     return {name: _source(name, value, config, here=here) for name, value in given.items()}
 
 

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from paceline.data import _prefetch, _split, _stream
+from paceline.data import _formatted, _prefetch, _split, _stream
 from paceline.data._opening import Opened, opened
 from paceline.data._options import Options
+from paceline.data._packages import needs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,13 +101,93 @@ class DataShard:
             seed: Of the mixing, together with epoch and rank. None: `DataConfig.seed`.
             prefetch: Batches that a thread makes ahead. 0: no thread.
             columns: Names; others are not read. None: all.
-            skip_batches: Leave out the first so many, as after a restart in mid-epoch; without mixing they are not read.
+            skip_batches: Leave out the first so many, as after a restart in mid-epoch. Where nothing is mixed they are
+                not read.
         Raises:
             TypeError: A value of another type.
             ValueError: A value or a column that is not known. While iterating: what cannot be read or converted.
             paceline.storage.StorageError: While iterating: the store failed.
         """
-        options = Options.of(
+        options = self._options(batch_size, drop_last, shuffle_buffer_size, seed, prefetch, columns, skip_batches)
+        return self._batches(options, _formatted.converter(batch_format, self._opened.what))
+
+    def iter_torch_batches(
+        self,
+        *,
+        batch_size: int = 256,
+        dtypes: Any = None,
+        device: Any = "auto",
+        collate_fn: Callable[[dict[str, Any]], Any] | None = None,
+        drop_last: bool = False,
+        shuffle_buffer_size: int | None = None,
+        seed: int | None = None,
+        prefetch: int = 2,
+        columns: Sequence[str] | None = None,
+        skip_batches: int = 0,
+    ) -> Batches[Any]:
+        """The rows in batches of `torch` tensors: a dict of a tensor by column.
+
+        The arguments that are not here are those of `iter_batches`.
+
+        Args:
+            dtypes: A `torch.dtype` for all columns, or a dict with some by column. None: that of the column.
+            device: Where the tensors are: `auto` (the current GPU of this process where there is one, otherwise the
+                CPU), or what `torch.device` takes. A copy to a GPU starts in pinned memory and overlaps with the step.
+            collate_fn: Makes the batch from the dict of numpy arrays instead, in the thread that prefetches; tensors in
+                dicts, lists and tuples of what it returns are moved to the device.
+        Raises:
+            ImportError: torch is not installed.
+            ValueError: Also, while iterating: a column that is no tensor (texts, lists of different lengths).
+        """
+        options = self._options(batch_size, drop_last, shuffle_buffer_size, seed, prefetch, columns, skip_batches)
+        needs("torch", "iter_torch_batches", "pip install 'paceline[torch]', or use iter_batches")
+        from paceline.data import _torch
+
+        target = _torch.target(device)
+        convert = _torch.converter(self._opened.what, options.columns, dtypes, collate_fn, target)
+        return self._batches(options, convert, None if target.type == "cpu" else _torch.mover(target))
+
+    def iter_tf_batches(
+        self,
+        *,
+        batch_size: int = 256,
+        dtypes: Any = None,
+        drop_last: bool = False,
+        shuffle_buffer_size: int | None = None,
+        seed: int | None = None,
+        prefetch: int = 2,
+        columns: Sequence[str] | None = None,
+        skip_batches: int = 0,
+    ) -> Batches[Any]:
+        """The rows in batches of TensorFlow tensors: a dict of a tensor by column. Texts are tensors too.
+
+        The arguments that are not here are those of `iter_batches`.
+
+        Args:
+            dtypes: A `tf.DType` for all columns, or a dict with some by column. None: that of the column.
+        Raises:
+            ImportError: TensorFlow is not installed.
+            ValueError: Also, while iterating: a column that is no tensor (lists of different lengths).
+        """
+        options = self._options(batch_size, drop_last, shuffle_buffer_size, seed, prefetch, columns, skip_batches)
+        needs("tensorflow", "iter_tf_batches", "pip install 'paceline[tensorflow]', or use iter_batches")
+        from paceline.data import _tensorflow
+
+        return self._batches(options, _tensorflow.converter(self._opened.what, options.columns, dtypes))
+
+    def _options(
+        self,
+        batch_size: int,
+        drop_last: bool,
+        shuffle_buffer_size: int | None,
+        seed: int | None,
+        prefetch: int,
+        columns: Sequence[str] | None,
+        skip_batches: int,
+    ) -> Options:
+        if shuffle_buffer_size is not None:
+            needs("numpy", "shuffle_buffer_size", "pip install numpy")
+        return Options.of(
             self.schema,
             batch_size=batch_size,
             drop_last=drop_last,
@@ -116,9 +197,6 @@ class DataShard:
             columns=columns,
             skip_batches=skip_batches,
         )
-        from paceline.data._formatted import converter
-
-        return self._batches(options, converter(batch_format, self._opened.what))
 
     def _batches(
         self, options: Options, convert: Callable[[Any], B], finish: Callable[[B], Any] | None = None
@@ -132,8 +210,7 @@ class DataShard:
         return Batches(options.batches(self.count()), epoch)
 
     def _made(self, options: Options, convert: Callable[[Any], B], epoch: int) -> Generator[B, None, None]:
-        tables = self._tables(options, epoch)
-        for table in tables:
+        for table in self._tables(options, epoch):
             yield convert(table)
 
     def _tables(self, options: Options, epoch: int) -> Iterator[Any]:
@@ -175,6 +252,8 @@ class DataShard:
 
 def open_shard(source: Source, rank: int, world_size: int, shared_as: str | None) -> DataShard:
     """See `Source.open`."""
+    if source.shuffle:
+        needs("numpy", f"DataConfig.shuffle of {source.name!r}", "pip install numpy")
     found = opened(source, shared_as)
     total = sum(map(sum, found.counts))
     if source.split:
