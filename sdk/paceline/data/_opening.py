@@ -88,9 +88,10 @@ def _of_dataset(dataset: Any) -> list[_units.Unit]:
 def _of_places(source: Source, what: str, places: Sequence[_Place]) -> list[_units.Unit]:
     kind = _formats.of(what, [place.path for place in places], source.format)
     filesystems = [to_arrow(*resolve(path))[0] for path in source.paths]
-    if kind == "arrow":
-        return [_units.ArrowFile(filesystems[place.origin], place.path, place.size) for place in places]
-    form = {"parquet": ds.ParquetFileFormat, "csv": ds.CsvFileFormat, "json": ds.JsonFileFormat}[kind]()
+    if kind in ("arrow", "parquet"):
+        made = _units.ArrowFile if kind == "arrow" else _units.ParquetFile
+        return [made(filesystems[place.origin], place.path, place.size) for place in places]
+    form = ds.CsvFileFormat() if kind == "csv" else ds.JsonFileFormat()
     return [
         _units.Fragment(
             # A size that is known saves a request for each file.

@@ -8,11 +8,20 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from paceline.storage import StorageError
 
-# Rows that a scan reads before they are asked for are held in memory: two of its batches, not its sixteen.
+# What a scan reads before it is asked for is held in memory: two of its batches, not its sixteen.
 _READAHEAD = 2
+# Of Parquet so much is decoded at a time, and never more rows than a scan would.
+_DECODED_BYTES = 4 * 1024 * 1024
+_MOST_ROWS = 131_072
+# A larger row group is not fetched in one go, but column by column through buffers.
+_HUGE_BYTES = 512 * 1024 * 1024
+_BUFFER_BYTES = 8 * 1024 * 1024
+# A larger footer is read again for each row group, so that thousands of files do not fill the memory.
+_KEPT_FOOTER_BYTES = 64 * 1024
 
 
 class Unit(Protocol):
@@ -43,7 +52,9 @@ class Unit(Protocol):
 
 
 class Fragment:
-    """A file that pyarrow scans: of Parquet each row group is a piece, of CSV and JSON the whole file."""
+    """A file that pyarrow scans, of text or of a dataset that pyarrow made: of Parquet each row group is a piece, of
+    everything else the whole file.
+    """
 
     def __init__(self, fragment: Any, name: str, size: int = 0) -> None:
         self._fragment = fragment
@@ -99,8 +110,7 @@ class ArrowFile:
             wanted = [own.get_field_index(name) for name in columns]
             with self._open(sorted(wanted)) as reader:
                 for number in range(first, last):
-                    batch = reader.get_batch(number).select(list(columns))
-                    yield batch.cast(pa.schema([schema.field(name) for name in columns]))
+                    yield as_schema(reader.get_batch(number), columns, schema)
 
     @contextmanager
     def _open(self, fields: Sequence[int] = ()) -> Iterator[Any]:
@@ -115,6 +125,51 @@ class ArrowFile:
                     f"{self.name} is no file of Arrow's IPC format: write it with pyarrow.ipc.new_file (new_stream"
                     " makes a stream, which has no index) or pyarrow.feather.write_feather(version=2)"
                 ) from None
+
+
+class ParquetFile:
+    """A file of Parquet: each row group is a piece.
+
+    Not a scan of pyarrow's datasets: that decodes a row group whole, and holds four of them.
+    """
+
+    def __init__(self, filesystem: Any, path: str, size: int = 0) -> None:
+        self._filesystem = filesystem
+        self._remote = filesystem.type_name != "local"
+        self._footer: Any = None
+        self.name = path
+        self.size = size
+
+    def counts(self) -> tuple[int, ...]:
+        """From the footer."""
+        with told(self.name), self._open() as file:
+            return tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
+
+    def schema(self) -> pa.Schema:
+        """From the footer."""
+        with told(self.name), self._open() as file:
+            return file.schema_arrow
+
+    def read(self, first: int, last: int, columns: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Decoded a few MiB at a time; each row group is asked of a store in one go, unless it is huge."""
+        with told(self.name):
+            if self._footer is None:
+                with self._open() as file:
+                    self._footer = file.metadata
+            groups = [self._footer.row_group(number) for number in range(first, last)]
+            rows, size = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
+            huge = size > _HUGE_BYTES
+            how = {"pre_buffer": self._remote and not huge, "buffer_size": _BUFFER_BYTES if huge else 0}
+            footer = self._footer
+            if footer.serialized_size > _KEPT_FOOTER_BYTES:
+                self._footer = None
+            at_once = max(min(_DECODED_BYTES * rows // max(size, 1), _MOST_ROWS), 1)
+            with self._open(metadata=footer, **how) as file:
+                found = file.iter_batches(batch_size=at_once, row_groups=[*range(first, last)], columns=[*columns])
+                yield from (as_schema(batch, columns, schema) for batch in found)
+
+    def _open(self, **how: Any) -> Any:
+        return pq.ParquetFile(self.name, filesystem=self._filesystem, **how)
 
 
 class Table:
@@ -157,6 +212,13 @@ def told(name: str) -> Iterator[None]:
         raise ValueError(f"cannot read {name}: {e}") from e
     except OSError as e:
         raise StorageError(f"cannot read {name}: {e}", retryable=True) from e
+
+
+def as_schema(batch: pa.RecordBatch, columns: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:
+    """These columns in this order, with the types of the dataset."""
+    wanted = pa.schema([schema.field(name) for name in columns])
+    found = batch.select(list(columns))
+    return found if found.schema.equals(wanted) else found.cast(wanted)
 
 
 def _narrowest(schema: pa.Schema) -> list[int]:
