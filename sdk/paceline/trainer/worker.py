@@ -5,9 +5,11 @@ The agent starts it, as it starts any training script. Nothing is imported here 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -50,12 +52,22 @@ def main(arguments: list[str]) -> None:
 def run(task: Task) -> None:
     """Call the function within the framework's session; this process's rank variables are set."""
     tell_params(task)
-    if task.sources is not None:
-        from importlib import import_module
-
-        import_module("paceline.train._shards").provide(task.sources)
-    with task.framework.session():
+    with _datasets(task.sources), task.framework.session():
         task.call()
+
+
+@contextlib.contextmanager
+def _datasets(sources: Any) -> Iterator[None]:
+    if sources is None:
+        yield
+        return
+    from paceline.train import _shards
+
+    _shards.provide(sources)
+    try:
+        yield
+    finally:
+        _shards.provide({})
 
 
 def tell_params(task: Task) -> None:
