@@ -59,6 +59,9 @@ def test_every_worker_is_called_in_the_directory_of_the_run(
     monkeypatch.setenv("TF_CONFIG", "{}")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
+    # What an earlier run has left there is no module of anybody.
+    (tmp_path / "cache/digits/artifacts").mkdir(parents=True)
+    (tmp_path / "cache/digits/artifacts/json.py").write_text("raise RuntimeError('imported')")
     run = RunConfig(name="digits", sync_config=SyncConfig(sync_artifacts=True))
     result = Trainer(look_around, train_loop_config={"lr": 0.5, "fn": len}, scaling_config=TWO, run_config=run).fit()
     assert result.path == str(tmp_path / "runs/digits")

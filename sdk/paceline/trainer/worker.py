@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise SystemExit("usage: python -m paceline.trainer.worker TASK")
     _lifetime.end_with_parent()
+    _forget_work_directory()
     try:
         _add_vendored_cloudpickle()
         task = loads(Path(arguments[0]).read_bytes())
@@ -95,6 +96,13 @@ def below(trace: TracebackType | None) -> TracebackType | None:
     while rest is not None and rest.tb_frame.f_code.co_filename.startswith((own, "<frozen")):
         rest = rest.tb_next
     return rest or trace
+
+
+def _forget_work_directory() -> None:
+    """`python -m` puts the working directory first on the path; in a run on this machine, workers write there."""
+    work = os.environ.get(c.WORK_DIR)
+    if work and not getattr(sys.flags, "safe_path", False) and Path(sys.path[0]).resolve() == Path(work).resolve():
+        del sys.path[0]
 
 
 def _define_in_main(function: Any) -> None:
