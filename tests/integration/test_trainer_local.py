@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.fs
 import pytest
 
@@ -133,7 +134,7 @@ def read_step(result: Result) -> int:
         return int((Path(directory) / "step").read_text())
 
 
-def test_a_run_in_a_given_filesystem_starts_from_a_given_checkpoint(
+def test_a_run_in_a_given_filesystem_starts_from_a_given_checkpoint_and_reads_a_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR_OF_TEST", str(tmp_path))
@@ -147,7 +148,12 @@ def test_a_run_in_a_given_filesystem_starts_from_a_given_checkpoint(
     )
     start = Checkpoint(tmp_path / "start")
     result = Trainer(
-        count, train_loop_config={"steps": 9}, run_config=run, resume_from_checkpoint=start, scaling_config=TWO
+        count,
+        train_loop_config={"steps": 9, "rows": 5},
+        scaling_config=TWO,
+        run_config=run,
+        datasets={"train": pyarrow.table({"x": range(10)})},
+        resume_from_checkpoint=start,
     ).fit()
     assert result.path == "bucket/r"
     assert result.metrics_dataframe is not None
