@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paceline.train._configs import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
     from paceline.train._failure import TrainingFailedError
     from paceline.train._result import Result
-    from paceline.train._shards import DataConfig, get_dataset_shard
+    from paceline.train._shards import DataConfig, get_dataset_shard, use_datasets
 
 __all__ = [
     "Checkpoint",
@@ -38,6 +38,7 @@ __all__ = [
     "get_dataset_shard",
     "report",
     "should_stop",
+    "use_datasets",
 ]
 
 # Not needed by a worker, and `dataclasses` alone would double what the import of this module takes.
@@ -50,6 +51,7 @@ _LATER = {
     "SyncConfig": "_configs",
     "TrainingFailedError": "_failure",
     "get_dataset_shard": "_shards",
+    "use_datasets": "_shards",
 }
 
 
