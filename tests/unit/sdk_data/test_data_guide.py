@@ -34,7 +34,7 @@ def test_each_block_of_the_guide_runs_or_is_a_part_of_the_example(tmp_path: Path
     try:
         for block in own:
             exec(compile(block.replace("s3://bucket", str(tmp_path)), "datasets.md", "exec"), names)
-        assert names["shard"].count() == 600  # type: ignore[attr-defined]
-        assert names["table"].num_rows == 256  # type: ignore[attr-defined]
+        assert names["shard"].count() == 600
+        assert names["table"].num_rows == 256
     finally:
         _shards.provide({})
