@@ -61,7 +61,7 @@ class TrainReportCallback(Late):
         directory = _own_directory() / f"epoch-{trainer.current_epoch}-step-{trainer.global_step}"
         if first:
             shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir(parents=True)
+            directory.mkdir(parents=True, exist_ok=True)  # pods on one machine have it in common
         trainer.strategy.barrier("paceline: directory")
         self.save(trainer, pl_module, str(directory))
         trainer.strategy.barrier("paceline: saved")
@@ -70,20 +70,27 @@ class TrainReportCallback(Late):
             train.report(metrics, checkpoint=train.Checkpoint.from_directory(directory))
         else:
             train.report(metrics)
-        # Pods on one machine have the directory in common.
         trainer.strategy.barrier("paceline: reported")
         if first:
             shutil.rmtree(directory, ignore_errors=True)
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Remove what an attempt that was killed has left."""
-        if train.get_context().get_local_rank() == 0:
-            shutil.rmtree(_own_directory(), ignore_errors=True)
+        _remove_own_directory()
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Leave nothing."""
+        _remove_own_directory()
 
 
 def _own_directory() -> Path:
     """Temporary, and of one name for all ranks: a sharded strategy lets rank 0 say where every rank writes."""
     return Path(tempfile.gettempdir(), f"paceline-lightning-{train.get_context().get_trial_id()}")
+
+
+def _remove_own_directory() -> None:
+    if os.environ.get(c.AGENT_SOCKET) and train.get_context().get_local_rank() == 0:
+        shutil.rmtree(_own_directory(), ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:

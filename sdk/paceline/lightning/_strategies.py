@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paceline.lightning._package import Late
 from paceline.train import get_context
@@ -11,6 +11,10 @@ from paceline.train import get_context
 
 class _Placed(Late):
     """What differs from Lightning's strategy of the same name."""
+
+    if TYPE_CHECKING:  # Lightning's own, which no type checker sees here
+
+        def __init__(self, *arguments: Any, **options: Any) -> None: ...
 
     @property
     def root_device(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,14 +42,6 @@ class TorchConfig(Framework):
             raise TypeError(f"TorchConfig.timeout_s is {seconds!r}: pass a number of seconds")
         if not (seconds > 0 and math.isfinite(seconds)):
             raise ValueError(f"TorchConfig.timeout_s is {seconds}: pass a number of seconds above 0")
-
-    def ports(self, world_size: int) -> int:
-        """One, of rank 0's store."""
-        return 1
-
-    def environment(self, ports: Sequence[int], world_size: int) -> dict[str, str]:
-        """Where rank 0 listens."""
-        return {c.MASTER_ADDR: "127.0.0.1", c.MASTER_PORT: str(ports[0])}
 
     def session(self) -> AbstractContextManager[None]:
         """Join the process group, and leave it at the end.

@@ -24,7 +24,7 @@ def prepare_model(
 
     Args:
         model: With parameters that need a gradient. With one rank it is returned as it is, on the device.
-        move_to_device: False: it is there already. A device: that one.
+        move_to_device: False: it is there already. A device: that one. With `fsdp` the shards are always moved.
         parallel_strategy: `ddp`: each rank has the whole model, gradients are averaged (`DistributedDataParallel`; the
             model itself is `.module` of what is returned). `fsdp`: parameters, gradients and the optimizer's state are
             sharded (`fully_shard`, in place: the same object is returned; make the optimizer afterwards). None:
@@ -44,13 +44,15 @@ def prepare_model(
     device = move_to_device if isinstance(move_to_device, torch.device) else get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    kwargs = dict(parallel_strategy_kwargs or {})
+    several = parallel_strategy is not None and _several()
+    if several and parallel_strategy == "fsdp":
+        # It moves each block when it shards it: the whole model may be larger than the device.
+        return _fsdp(model, device, kwargs)
     if move_to_device:
         model = model.to(device)
-    if parallel_strategy is None or not _several():
+    if not several:
         return model
-    kwargs = dict(parallel_strategy_kwargs or {})
-    if parallel_strategy == "fsdp":
-        return _fsdp(model, device, kwargs)
     if device.type == "cuda":
         kwargs = {"device_ids": [device], "output_device": device} | kwargs
     return nn.parallel.DistributedDataParallel(model, **kwargs)

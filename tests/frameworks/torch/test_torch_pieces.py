@@ -1,4 +1,4 @@
-"""Parts of `paceline.torch` in this process: devices, loaders, sessions. What several ranks do together: test_torch_ranks."""
+"""Parts of `paceline.torch` in this process: devices, loaders, sessions. Several ranks: test_torch_ranks."""
 
 from __future__ import annotations
 
@@ -93,9 +93,7 @@ def test_a8_outside_a_worker_everything_is_that_of_one_process() -> None:
         pytest.param({"parallel_strategy": "zero"}, ValueError, "'zero': use 'ddp', 'fsdp' or None", id="strategy"),
     ],
 )
-def test_a4_prepare_model_says_what_it_cannot_use(
-    arguments: dict[str, Any], error: type[Exception], says: str
-) -> None:
+def test_a4_prepare_model_says_what_it_cannot_use(arguments: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         prepare_model(**{"model": nn.Linear(2, 2), **arguments})
 
@@ -155,7 +153,12 @@ def test_a4_a_prepared_loader_keeps_all_but_its_sampler(ranks: Callable[..., Non
     assert type(got) is Mine
     assert isinstance(given.sampler, RandomSampler)
     assert isinstance(got.sampler, DistributedSampler)
-    assert (got.sampler.shuffle, got.sampler.drop_last, got.sampler.rank, got.sampler.num_replicas) == (True, True, 1, 2)
+    assert (got.sampler.shuffle, got.sampler.drop_last, got.sampler.rank, got.sampler.num_replicas) == (
+        True,
+        True,
+        1,
+        2,
+    )
     kept = ("batch_size", "drop_last", "num_workers", "timeout", "worker_init_fn", "generator", "collate_fn", "dataset")
     assert [getattr(got, name) for name in kept] == [getattr(given, name) for name in kept]
     assert len(got) == 2  # 23 samples, 11 for each rank, in fours
@@ -163,7 +166,7 @@ def test_a4_a_prepared_loader_keeps_all_but_its_sampler(ranks: Callable[..., Non
 
     # Without batches of the loader's own, each sample is one.
     assert len(list(prepare_data_loader(DataLoader(DATA, batch_size=None)))) == 12
-    with pytest.raises(TypeError, match="data_loader is a list: pass a torch.utils.data.DataLoader"):
+    with pytest.raises(TypeError, match=r"data_loader is a list: pass a torch\.utils\.data\.DataLoader"):
         prepare_data_loader([1, 2])
 
 
@@ -182,7 +185,7 @@ def test_a4_each_iteration_is_the_next_epoch_until_another_is_named(ranks: Calla
         assert order(loader) == [first, second, third][epoch]
 
 
-Pair = namedtuple("Pair", "x y")  # noqa: PYI024
+Pair = namedtuple("Pair", "x y")
 
 
 @dataclasses.dataclass

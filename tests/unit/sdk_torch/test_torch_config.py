@@ -18,9 +18,13 @@ from paceline.trainer import Trainer
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        pytest.param({"backend": 3}, TypeError, "TorchConfig.backend is 3: pass 'nccl', 'gloo'", id="backend of a kind"),
+        pytest.param(
+            {"backend": 3}, TypeError, "TorchConfig.backend is 3: pass 'nccl', 'gloo'", id="backend of a kind"
+        ),
         pytest.param({"backend": " "}, TypeError, "TorchConfig.backend is ' '", id="empty backend"),
-        pytest.param({"init_method": "file"}, ValueError, "init_method is 'file': use 'env' or 'tcp'", id="init method"),
+        pytest.param(
+            {"init_method": "file"}, ValueError, "init_method is 'file': use 'env' or 'tcp'", id="init method"
+        ),
         pytest.param({"timeout_s": "60"}, TypeError, "timeout_s is '60': pass a number of seconds", id="timeout text"),
         pytest.param({"timeout_s": 0}, ValueError, "timeout_s is 0: pass a number of seconds above 0", id="no timeout"),
         pytest.param({"timeout_s": float("inf")}, ValueError, "timeout_s is inf", id="endless"),
@@ -33,12 +37,10 @@ def test_a4_a_wrong_torch_config_is_refused_in_the_users_line(
         TorchConfig(**arguments)
 
 
-def test_a4_the_config_travels_and_asks_for_one_port_on_this_machine() -> None:
-    config = pickle.loads(pickle.dumps(TorchConfig(backend="gloo", timeout_s=60)))
-    assert config == TorchConfig(backend="gloo", timeout_s=60)
-    assert config.ports(8) == 1
-    assert config.environment([4711], 8) == {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "4711"}
-    assert config.name == "torch"
+def test_a4_the_config_travels_to_the_workers() -> None:
+    given = TorchConfig(backend="gloo", init_method="tcp", timeout_s=60)
+    assert pickle.loads(pickle.dumps(given)) == given
+    assert given.name == "torch"
 
 
 def test_a1_a_torch_trainer_is_a_trainer_with_a_process_group() -> None:
@@ -68,9 +70,13 @@ def test_a_missing_framework_is_an_import_error_with_the_extra_to_install() -> N
     torch: Any = importlib.import_module("paceline.torch")
     lightning: Any = importlib.import_module("paceline.lightning")
     for name in ("prepare_model", "prepare_data_loader", "get_device", "get_devices", "enable_reproducibility"):
-        with pytest.raises(ImportError, match=rf"paceline\.torch\.{name} needs PyTorch: pip install 'paceline\[torch\]'"):
+        with pytest.raises(
+            ImportError, match=rf"paceline\.torch\.{name} needs PyTorch: pip install 'paceline\[torch\]'"
+        ):
             getattr(torch, name)
-    with pytest.raises(ImportError, match=r"TorchConfig needs PyTorch in every worker: pip install 'paceline\[torch\]'"):
+    with pytest.raises(
+        ImportError, match=r"TorchConfig needs PyTorch in every worker: pip install 'paceline\[torch\]'"
+    ):
         TorchConfig().session().__enter__()
     for name in ("DDPStrategy", "LightningEnvironment", "TrainReportCallback"):
         with pytest.raises(ImportError, match=rf"{name} needs PyTorch Lightning: pip install 'paceline\[lightning\]'"):
