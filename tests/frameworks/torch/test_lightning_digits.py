@@ -1,4 +1,4 @@
-"""The Lightning example with two real workers, one of which is killed half way."""
+"""The Lightning example with two real workers: by `fit()`, where one is killed half way, and as a TrainJob runs it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import pytest
 
 from paceline.torch import TorchTrainer
 from paceline.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from tests.support.agents import job
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "lightning-digits"
+TIMEOUT_S = 600  # four processes that import Lightning, on two cores that others may use too
+pytestmark = pytest.mark.timeout(TIMEOUT_S)
 EPOCHS, KILLED_IN = 5, 2
 STEPS = 45  # of an epoch: 1,437 samples, two ranks, batches of 16
 
@@ -65,3 +68,15 @@ def test_d3_g1_lightning_goes_on_from_its_checkpoint_after_a_worker_was_killed(
             "checkpoint.ckpt"
         ]
     assert list((tmp_path / "tmp").glob("paceline-lightning-*")) == []
+
+
+def test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods(tmp_path: Path) -> None:
+    with job(tmp_path, workers=2, per_pod=1, TMPDIR=str(tmp_path)) as run:
+        command = [sys.executable, str(EXAMPLE / "train.py"), "--epochs", "2"]
+        pods = [run.start(command, pod=pod) for pod in (0, 1)]
+        assert [pod.wait(TIMEOUT_S) for pod in pods] == [0, 0], pods[0].log
+        results = run.results()
+        assert [(told["epoch"], told["step"]) for told in results] == [(0, STEPS), (1, 2 * STEPS)]
+        assert results[-1]["accuracy"] > 0.5
+        assert [list(commit["files"]) for commit in run.commits().values()] == [["checkpoint.ckpt"]] * 2
+    assert list(tmp_path.glob("paceline-lightning-*")) == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.timeout(600)  # processes that import torch, on two cores that others may use too
 GUIDES = Path(__file__).parents[3] / "docs" / "guides"
 
 

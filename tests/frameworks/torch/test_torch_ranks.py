@@ -18,6 +18,7 @@ from paceline.train import Result, RunConfig, ScalingConfig
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 WORLD = 2
+pytestmark = pytest.mark.timeout(600)  # two processes that import torch, on two cores that others may use too
 EPOCHS = 8
 
 
@@ -139,6 +140,22 @@ def _off(model: nn.Module, batch: Any, plain: nn.Module | None = None) -> float:
     nn.functional.cross_entropy(plain(x), y).backward()
     gradients = [getattr(p.grad, "full_tensor", lambda p=p: p.grad)() for p in model.parameters()]
     return max(float((a - b.grad).abs().max()) for a, b in zip(gradients, plain.parameters(), strict=True))
+
+
+def test_a1_the_example_trains_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--workers", "2", "--epochs", "4", "--storage-path", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    script = example("torch-trainer")
+    script.main()
+    (run,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    result = Result.from_path(str(run))
+    assert result.metrics is not None
+    assert (result.metrics["epoch"], result.metrics["step"]) == (4, 4 * 45)  # 1,437 samples, two ranks, batches of 16
+    assert result.metrics["accuracy"] > 0.8
+    assert len(result.best_checkpoints) == 4
+    assert f"accuracy {result.metrics['accuracy']:.4f}; the model is in {run}" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
