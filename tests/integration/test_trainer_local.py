@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.fs
 import pytest
 
@@ -30,70 +29,31 @@ from paceline.train import (
     TrainingFailedError,
 )
 from paceline.trainer import Trainer
+from paceline.trainer._local import GRACE_S
 from tests.support.agents import SDK, wait_for
-from tests.support.timeouts import AGENT_RUN_S, LOCAL_S
+from tests.support.local_runs import (
+    count,
+    fail_in_rank_1,
+    kill_the_agent,
+    look_around,
+    pids_in,
+    start_a_run_in_a_worker,
+    stop_the_agent,
+)
+from tests.support.timeouts import AGENT_RUN_S
 
 TWO = ScalingConfig(num_workers=2)
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of a test lies in the home directory."""
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of a test lies in the home directory, and none of its processes outlives it."""
     monkeypatch.setenv("PACELINE_STORAGE", str(tmp_path / "runs"))
     monkeypatch.setenv("PACELINE_LOCAL_CACHE_DIR", str(tmp_path / "cache"))
-
-
-# --- training functions -----------------------------------------------------------------------
-
-
-def save(step: int) -> Checkpoint:
-    directory = Path(tempfile.mkdtemp(dir=os.environ["TMPDIR_OF_TEST"]))
-    (directory / "step").write_text(str(step))
-    return Checkpoint.from_directory(directory)
-
-
-def first_step() -> int:
-    checkpoint = train.get_checkpoint()
-    if checkpoint is None:
-        return 1
-    with checkpoint.as_directory() as directory:
-        return int((Path(directory) / "step").read_text()) + 1
-
-
-def count(config: dict[str, Any]) -> None:
-    """Counts to `steps`; at `trouble_at` of the first attempt, rank 1 meets its trouble."""
-    rank, attempt = train.get_context().get_world_rank(), os.environ["PACELINE_ATTEMPT"]
-    for step in range(first_step(), config["steps"] + 1):
-        train.report({"sum": step * (step + 1) // 2}, checkpoint=save(step))
-        if step == config.get("trouble_at") and rank == 1 and attempt == "0":
-            wait_for(functools.partial(committed, step - 1), 30)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def committed(index: int) -> bool:
-    """Whether somebody else would see this checkpoint of the run."""
-    return Path(train.get_context().get_trial_dir(), f"checkpoint_{index:06d}/.paceline.json").exists()
-
-
-def look_around(config: dict[str, Any]) -> None:
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "CUDA_VISIBLE_DEVICES")
-    heavy = {"pydantic", "typer", "rich", "pyarrow", "numpy", "kubernetes", "paceline.agent.agent", "paceline.cli"}
-    Path(f"seen-by-{os.environ['RANK']}.json").write_text(
-        json.dumps(
-            {
-                "env": {name: os.environ.get(name) for name in names},
-                "omp": os.environ["OMP_NUM_THREADS"],
-                "cwd": str(Path.cwd()),
-                "argv": sys.argv[1:],
-                "heavy": sorted(heavy & set(sys.modules)),
-                "path": sys.path,
-                "pid": os.getpid(),
-                "name": train.get_context().get_experiment_name(),
-            }
-        )
-    )
-    print("rank", os.environ["RANK"], "sees", config["lr"])
-    train.report({"lr": config["lr"], "loss": float("nan")})
+    yield
+    for pid in with_run_id():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 # --- the run as it should be --------------------------------------------------------------------
@@ -106,6 +66,9 @@ def test_every_worker_is_called_in_the_directory_of_the_run(
     monkeypatch.setenv("TF_CONFIG", "{}")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
+    # What an earlier run has left there is no module of anybody.
+    (tmp_path / "cache/digits/artifacts").mkdir(parents=True)
+    (tmp_path / "cache/digits/artifacts/json.py").write_text("raise RuntimeError('imported')")
     run = RunConfig(name="digits", sync_config=SyncConfig(sync_artifacts=True))
     result = Trainer(look_around, train_loop_config={"lr": 0.5, "fn": len}, scaling_config=TWO, run_config=run).fit()
     assert result.path == str(tmp_path / "runs/digits")
@@ -114,7 +77,7 @@ def test_every_worker_is_called_in_the_directory_of_the_run(
     assert (result.metrics["lr"], result.metrics["attempt"]) == (0.5, 0)
     assert result.config is not None
     assert result.config["train_loop_config"] == {"lr": 0.5, "fn": "<built-in function len>"}
-    assert result.config["train_fn"] == "test_trainer_local.py:look_around"
+    assert result.config["train_fn"] == "local_runs.py:look_around"
     seen = [json.loads((tmp_path / f"runs/digits/artifacts/seen-by-{rank}.json").read_text()) for rank in (0, 1)]
     for rank, it in enumerate(seen):
         assert it["env"] == {
@@ -171,7 +134,7 @@ def read_step(result: Result) -> int:
         return int((Path(directory) / "step").read_text())
 
 
-def test_a_run_in_a_given_filesystem_starts_from_a_given_checkpoint(
+def test_a_run_in_a_given_filesystem_starts_from_a_given_checkpoint_and_reads_a_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR_OF_TEST", str(tmp_path))
@@ -185,7 +148,12 @@ def test_a_run_in_a_given_filesystem_starts_from_a_given_checkpoint(
     )
     start = Checkpoint(tmp_path / "start")
     result = Trainer(
-        count, train_loop_config={"steps": 9}, run_config=run, resume_from_checkpoint=start, scaling_config=TWO
+        count,
+        train_loop_config={"steps": 9, "rows": 5},
+        scaling_config=TWO,
+        run_config=run,
+        datasets={"train": pyarrow.table({"x": range(10)})},
+        resume_from_checkpoint=start,
     ).fit()
     assert result.path == "bucket/r"
     assert result.metrics_dataframe is not None
@@ -195,13 +163,6 @@ def test_a_run_in_a_given_filesystem_starts_from_a_given_checkpoint(
 
 
 # --- failures -----------------------------------------------------------------------------------
-
-
-def fail_in_rank_1() -> None:
-    train.report({"loss": 1.5})
-    if os.environ["RANK"] == "1":
-        raise LookupError("no such batch")
-    time.sleep(60)
 
 
 def test_a_failing_function_raises_with_rank_and_traceback() -> None:
@@ -221,10 +182,6 @@ def test_a_failing_function_raises_with_rank_and_traceback() -> None:
     assert str(result.error) in str(error)
 
 
-def start_a_run_in_a_worker() -> None:
-    Trainer(look_around).fit()
-
-
 def test_what_no_restart_can_mend_is_not_tried_again(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file, where runs are to be stored")
     with pytest.raises(TrainingFailedError, match=r"\((StorageError|InvalidConfig)\)") as caught:
@@ -235,21 +192,14 @@ def test_what_no_restart_can_mend_is_not_tried_again(tmp_path: Path) -> None:
         Trainer(start_a_run_in_a_worker).fit()
 
 
-def kill_the_agent(config: dict[str, Any]) -> None:
-    rank = os.environ["RANK"]
-    helper = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    Path(config["pids"], f"{os.environ['PACELINE_ATTEMPT']}-{rank}").write_text(f"{os.getpid()} {helper.pid}")
-    if os.environ["PACELINE_ATTEMPT"] in config["kills"]:
-        wait_for(lambda: len(pids_in(Path(config["pids"]))) % 4 == 0, 30)
-        if rank == "0":
-            os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(600)
-    helper.kill()
-    helper.wait()
-
-
-def pids_in(directory: Path) -> list[int]:
-    return [int(pid) for file in directory.iterdir() for pid in file.read_text().split()]
+def test_a_run_that_is_stopped_from_outside_says_so() -> None:
+    with pytest.raises(
+        TrainingFailedError, match=r"was stopped from outside .*RunConfig\(name='r'\) goes on"
+    ) as caught:
+        Trainer(stop_the_agent, scaling_config=TWO, run_config=RunConfig(name="r")).fit()
+    assert caught.value.path is not None
+    result = Result.from_path(caught.value.path)
+    assert (result.error, result.metrics is not None) == (None, True)
 
 
 def alive(pids: list[int]) -> list[int]:
@@ -287,7 +237,7 @@ def test_nothing_outlives_a_killed_agent(tmp_path: Path) -> None:
 # --- the caller's end ---------------------------------------------------------------------------
 
 HEAD = """
-import os, signal, subprocess, sys, tempfile, time
+import os, pickle, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 from paceline import train
 from paceline.train import Checkpoint, RunConfig, ScalingConfig
@@ -371,9 +321,10 @@ def test_nothing_outlives_the_caller(tmp_path: Path, signals: list[str]) -> None
     for name in signals:
         caller.send_signal(getattr(signal, f"SIG{name}"))
         time.sleep(0.5)
-    code = caller.wait(LOCAL_S)
-    wait_for(lambda: not with_run_id(), LOCAL_S)
-    assert time.monotonic() - began < LOCAL_S
+    code = caller.wait(AGENT_RUN_S)
+    wait_for(lambda: not with_run_id())
+    if len(signals) > 1:
+        assert time.monotonic() - began < 0.5 * GRACE_S, "workers that ignore SIGTERM have 60 % of it otherwise"
     assert alive(pids) == []
     assert code == -getattr(signal, f"SIG{signals[0]}"), script.out
     if signals[0] == "INT":
@@ -403,6 +354,8 @@ def test_functions_of_scripts_modules_beside_them_and_notebooks(tmp_path: Path) 
         def in_main(config):
             import helpers as again  # the script's directory is on the path
             assert again.scale(2) == 6
+            for made in (Model(), helpers.Net()):  # by plain pickle, as torch.save and multiprocessing do
+                assert type(pickle.loads(pickle.dumps(made))) is type(made)
             train.report({"x": helpers.scale(config["x"]) + Model.scale})
 
         def told(fn, **more):
@@ -422,6 +375,7 @@ def test_functions_of_scripts_modules_beside_them_and_notebooks(tmp_path: Path) 
     )
     (tmp_path / "project/helpers.py").write_text(
         "FACTOR = 3\n"
+        "class Net: pass\n"
         "def scale(x):\n    return FACTOR * x\n"
         "def imported(config):\n"
         "    from paceline import train\n"
@@ -532,7 +486,7 @@ def test_a_terminal_shows_a_table(tmp_path: Path) -> None:
             shown += data
     except OSError:  # the other end is closed
         pass
-    assert caller.wait(LOCAL_S) == 0, shown.decode()
+    assert caller.wait(AGENT_RUN_S) == 0, shown.decode()
     text = shown.decode()
     for expected in (
         "[rank 1] a line of a worker",

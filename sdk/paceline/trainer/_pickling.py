@@ -1,14 +1,17 @@
 """A training function becomes bytes, with what it needs of the user's own modules; what cannot is named.
 
-Functions of installed packages go by name: the workers have them. Those of the user's own modules go by value. The
-workers may run in an image in which those modules are not; here, what runs is what this process has in memory, also
-after a notebook has changed it; and no worker imports the user's script again, which would call `fit()` once more.
+Functions of installed packages go by name: the workers have them. Those of `__main__` go by value: a worker that
+imported the script again would call `fit()` once more. Those of the user's other modules go by value where the workers
+have no such file, as in a pod with an image of somebody else's. Where they have it, on this machine, they go by name:
+a class that went by value is not the class that `import` finds, so that neither `pickle` nor `isinstance` would know
+its objects.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.machinery
 import inspect
 import pickle
 import sys
@@ -24,18 +27,19 @@ _SITE = {"site-packages", "dist-packages"}
 _OURS = {"paceline", "cloudpickle"}
 
 
-def dumps(whole: Mapping[str, Any], *, module: str | None) -> bytes:
+def dumps(whole: Mapping[str, Any], *, module: str | None, same_files: bool) -> bytes:
     """Pickle what the workers of a run need.
 
     Args:
         whole: By the names that a message shall call it by.
-        module: The training function's, which goes by value in any case.
+        module: The training function's.
+        same_files: The workers find the modules of this process on their path.
     Raises:
         TypeError: Something in it cannot be pickled; the message names the variable and its type.
     """
     import cloudpickle
 
-    own = own_modules()
+    own = [found for found in own_modules() if not (same_files and _is_found_again(found))]
     with _by_value(own):
         try:
             return bytes(cloudpickle.dumps(whole))
@@ -63,6 +67,19 @@ def own_modules() -> list[ModuleType]:
         if file.endswith(".py") and not _installed(file):
             found.append(module)
     return found
+
+
+def _is_found_again(module: ModuleType) -> bool:
+    """Whether another process with this one's path would import this very file by its name."""
+    parent, _, _ = module.__name__.rpartition(".")
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    if parent and path is None:
+        return False
+    try:
+        spec = importlib.machinery.PathFinder.find_spec(module.__name__, path)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None and spec.origin == module.__file__
 
 
 @functools.cache

@@ -68,9 +68,13 @@ class Header:
     format: int = FORMAT
 
 
-def dumps(task: Task) -> bytes:
+def dumps(task: Task, *, same_files: bool = False) -> bytes:
     """The bytes of a task file.
 
+    Args:
+        task: What to write.
+        same_files: The workers find the modules of this process on their path (this machine; a working directory that
+            goes along), so those go by name. False: the user's own modules go by value.
     Raises:
         TypeError: Something that the function uses, or the config, cannot be pickled; the message names it.
     """
@@ -92,6 +96,7 @@ def dumps(task: Task) -> bytes:
             "datasets": task.sources,
         },
         module=getattr(task.function, "__module__", None),
+        same_files=same_files,
     )
     return json.dumps(header).encode() + b"\n" + body
 

@@ -65,7 +65,10 @@ def test_what_follows_a_failure(reason: str, failed_before: int, max_failures: i
 
 
 def test_the_history_counts_steps_since_the_newest_checkpoint() -> None:
-    at: dict[str, Any] = {"progress": {"step": 17}, "checkpoint": {"index": 2, "step": 12, "path": "/runs/r/checkpoint_000002"}}
+    at: dict[str, Any] = {
+        "progress": {"step": 17},
+        "checkpoint": {"index": 2, "step": 12, "path": "/runs/r/checkpoint_000002"},
+    }
     outcome = _outcome.read(told(**at), 1)
     assert _outcome.past(outcome, 5.0) == PastFailure(5.0, 2, 5)
     assert _outcome.past(_outcome.read(told(progress={"step": 3}), 1), 5.0) == PastFailure(5.0, None, 3)
