@@ -22,6 +22,7 @@ from paceline.train import Checkpoint, Result, RunConfig, ScalingConfig, Trainin
 from tests.support.agents import SDK, wait_for
 from tests.support.timeouts import TENSORFLOW_S
 
+pytestmark = pytest.mark.timeout(2 * TENSORFLOW_S + 60)  # two attempts, each bounded by a wait of its own
 EXAMPLE = SDK.parent / "examples" / "keras-digits" / "train.py"
 EPOCHS = 5
 BETTER_THAN_CHANCE = 0.85  # ten classes: chance is 0.1

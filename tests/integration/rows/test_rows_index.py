@@ -24,14 +24,25 @@ LOOP = "tests/integration/test_operator_loop.py"
 INSTALL = "tests/integration/chart/test_chart_install.py"
 RENDER = "tests/integration/chart/test_chart_render.py"
 STORES = "e2e/test_stores.py"
+TENSORFLOW = "tests/frameworks/tensorflow/test_tensorflow_training.py"
+KERAS = "tests/frameworks/tensorflow/test_keras_callback.py"
+KERAS_PODS = "e2e/test_tensorflow.py::test_two_pods_train_together_and_go_on_after_one_is_killed"
 DIGITS = "e2e/test_digits.py"
 
 ROWS: dict[str, list[str]] = {
     # A. Training runs: what the operator and the agent have of them.
+    "A2": [f"{TENSORFLOW}::test_both_names_of_the_configuration_are_taken_and_never_together"],
     "A4": [  # the environment; prepare_model and its like come with paceline.torch
         f"{PROCESSES}::test_every_process_gets_its_ranks_and_all_succeed",
         f"{MANIFESTS}::test_ranks_are_those_of_the_first_process",
         f"{DIGITS}::test_the_example_succeeds_with_an_accuracy_that_means_something",  # all_reduce by env://
+    ],
+    "A5": [
+        f"{TENSORFLOW}::test_every_worker_has_a_tf_config_with_its_own_index",
+        f"{TENSORFLOW}::test_two_workers_learn_and_no_epoch_is_lost_when_one_is_killed",
+        f"{TENSORFLOW}::test_a_new_run_starts_from_its_checkpoint_under_mirrored_strategy",
+        f"{MANIFESTS}::test_tf_config_lists_every_process_with_a_port_of_its_own",
+        KERAS_PODS,
     ],
     "A6": [
         f"{A}::test_a6_omp_threads_are_the_cpus_of_a_worker_unless_set",
@@ -130,6 +141,20 @@ ROWS: dict[str, list[str]] = {
         "e2e/test_storage.py::test_checkpoints_and_results_land_on_a_shared_volume",
         f"{MANIFESTS}::test_a_stores_secret_is_variables_or_for_google_a_file",
         f"{REFUSALS}::test_a_bad_manifest_is_refused_with_a_sentence",
+    ],
+    # E. TensorFlow and Keras.
+    "E1": [
+        f"{TENSORFLOW}::test_two_workers_learn_and_no_epoch_is_lost_when_one_is_killed",
+        f"{TENSORFLOW}::test_a_new_run_starts_from_its_checkpoint_under_mirrored_strategy",
+        KERAS_PODS,
+    ],
+    "E2": [
+        f"{KERAS}::test_each_event_reports_what_was_asked_for",
+        f"{TENSORFLOW}::test_the_checkpoint_is_what_the_guide_says",
+    ],
+    "E3": [
+        f"{TENSORFLOW}::test_keras_3_trains_on_a_split_dataset_and_its_fit_is_refused_with_the_way_out",
+        "tests/frameworks/tensorflow/test_data_tf.py::test_batches_are_tensors_and_feed_a_pipeline",
     ],
     # H. The operator: of H3 and H4 what is built so far stands in the tests of the chart and of the operator.
     "H1": [
