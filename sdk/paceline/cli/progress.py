@@ -11,9 +11,9 @@ from rich.text import Text
 
 from paceline.api import TrainJob
 from paceline.cli import text
-from paceline.cli.advice import advice
 from paceline.cli.description import failure
 from paceline.cli.verdict import Verdict
+from paceline.client.advice import advice
 
 # Where lines are kept (a CI log), a step alone is told this often; every change of another kind at once.
 STEP_LINE_S = 15.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from paceline.cli.errors import ClusterError, from_response
+from paceline.client.errors import ClusterError, from_response
 
 if TYPE_CHECKING:
     import urllib3
@@ -120,7 +120,7 @@ class Connection:
         return str(self._configuration.host).rstrip("/")
 
     def _headers(self, content_type: str) -> dict[str, str]:
-        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": "paceline-cli"}
+        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": "paceline"}
         # Asked for each request: the configuration renews tokens that come from a login helper.
         token = self._configuration.auth_settings().get("BearerToken")
         if token and token.get("value"):
@@ -152,7 +152,8 @@ def connect(target: Target) -> Connection:
     except (config.ConfigException, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         said = str(error).rstrip(".")
         raise ClusterError(
-            f"no usable kubeconfig in {file}: {said}.\nSet KUBECONFIG, or give --kubeconfig and --context"
+            f"no usable kubeconfig in {file}: {said}.\nSet KUBECONFIG, or name a kubeconfig and a context: "
+            "--kubeconfig and --context, in Python kubeconfig= and context="
         ) from error
     except OSError as error:
         raise ClusterError(f"cannot read the kubeconfig: {error}") from error

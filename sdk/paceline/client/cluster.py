@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paceline.api import names
-from paceline.cli.connection import APPLY_PATCH, MERGE_PATCH, Connection, Object, segment
-from paceline.cli.errors import ClusterError, NotFoundError, UsageError
+from paceline.client.connection import APPLY_PATCH, MERGE_PATCH, Connection, Object, segment
+from paceline.client.errors import ClusterError, NotFoundError, UsageError
 
 FIELD_MANAGER = "paceline"
 # A watch is opened anew after this time, from a fresh look: no lost event can hide a change for longer.
@@ -17,7 +17,7 @@ WATCH_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the commands ask a cluster for. Objects are plain JSON; every method may raise `CliError`."""
+    """What the commands ask a cluster for. Objects are plain JSON; every method may raise `ClientError`."""
 
     connection: Connection
 
