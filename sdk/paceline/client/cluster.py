@@ -122,6 +122,59 @@ class Cluster:
         except NotFoundError as error:
             raise UsageError(f"{error}; the namespace has to exist first") from None
 
+    def create(self, body: Object, *, dry_run: bool = False) -> Object:
+        """Create a job; return it as it is then.
+
+        Args:
+            body: The manifest.
+            dry_run: All checks of the API server are made, and nothing is created.
+        Raises:
+            ConflictError: There is one of this name.
+            UsageError: The API server refuses it, or the namespace does not exist.
+        """
+        doing = f"create trainjob {body['metadata']['name']}"
+        query: Object = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        if dry_run:
+            query["dryRun"] = "All"
+        try:
+            return self.connection.send("POST", self._jobs_path(), body, doing=doing, query=query)
+        except NotFoundError as error:
+            raise UsageError(f"{error}; the namespace has to exist first") from None
+
+    def config_map(self, name: str) -> Object:
+        """Return a ConfigMap.
+
+        Raises:
+            NotFoundError: There is none of this name in the namespace.
+        """
+        return self.connection.get(self._config_maps(name), doing=f"get configmap {name}")
+
+    def create_config_map(self, body: Object) -> Object:
+        """Create a ConfigMap.
+
+        Raises:
+            ConflictError: There is one of this name.
+        """
+        doing = f"create configmap {body['metadata']['name']}"
+        return self.connection.send(
+            "POST", self._config_maps(), body, doing=doing, query={"fieldManager": FIELD_MANAGER}
+        )
+
+    def delete_config_map(self, name: str) -> None:
+        """Delete a ConfigMap."""
+        options = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        self.connection.send("DELETE", self._config_maps(name), options, doing=f"delete configmap {name}")
+
+    def give_config_map(self, name: str, job: Object) -> None:
+        """Make a job the owner of a ConfigMap: it is deleted with the job."""
+        owner = {
+            "apiVersion": names.API_VERSION, "kind": names.KIND, "name": job["metadata"]["name"],
+            "uid": job["metadata"]["uid"],
+        }  # fmt: skip
+        patch = {"metadata": {"ownerReferences": [owner]}}
+        doing = f"change configmap {name}"
+        self.connection.send("PATCH", self._config_maps(name), patch, doing=doing, content_type=MERGE_PATCH)
+
     def set_suspend(self, name: str, suspend: bool) -> Object:
         """Set `spec.suspend`."""
         self.job(name)
@@ -139,6 +192,10 @@ class Cluster:
     def _jobs_path(self, everywhere: bool = False) -> str:
         where = "" if everywhere else f"/namespaces/{segment(self.namespace)}"
         return f"/apis/{names.GROUP}/{names.VERSION}{where}/{names.PLURAL}"
+
+    def _config_maps(self, name: str = "") -> str:
+        path = f"/api/v1/namespaces/{segment(self.namespace)}/configmaps"
+        return f"{path}/{segment(name)}" if name else path
 
     def _job_path(self, name: str) -> str:
         return f"{self._jobs_path()}/{segment(name)}"
