@@ -39,7 +39,7 @@ class Agent:
         self._lead = Lead(config) if config.is_lead else None
         link = LocalLink(self._lead) if self._lead else HttpLink(*config.lead)
         self._changed = asyncio.Event()
-        self._node = Node(config, link, reported=self._reported, changed=self._changed.set)
+        self._node = Node(config, link, reported=self._reported, changed=self._changed.set, configured=self._configured)
         self._channel = Channel(workdir.socket_path(config.directory), self._node.received, log.say)
         self._output = Output()
         self._witness = Witness(self._node, self._output)
@@ -388,3 +388,7 @@ class Agent:
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:
         if self._lead is not None:
             self._lead.reported(round_, metrics, step, at)
+
+    def _configured(self, config: Any) -> None:
+        if self._lead is not None:
+            self._lead.configured(config)

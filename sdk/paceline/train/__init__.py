@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paceline.train._configs import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
     from paceline.train._failure import TrainingFailedError
     from paceline.train._result import Result
+    from paceline.train._scaling import ScalingConfig
 
 __all__ = [
     "Checkpoint",
@@ -27,6 +28,7 @@ __all__ = [
     "FailureConfig",
     "Result",
     "RunConfig",
+    "ScalingConfig",
     "StorageInfo",
     "SyncConfig",
     "TrainContext",
@@ -43,6 +45,7 @@ _LATER = {
     "FailureConfig": "_configs",
     "Result": "_result",
     "RunConfig": "_configs",
+    "ScalingConfig": "_scaling",
     "SyncConfig": "_configs",
     "TrainingFailedError": "_failure",
 }

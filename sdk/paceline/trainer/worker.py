@@ -1,0 +1,101 @@
+"""`python -m paceline.trainer.worker TASK`: a process of a run; it loads the task file and calls the function.
+
+The agent starts it, as it starts any training script. Nothing is imported here that the function does not need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from paceline import _contract as c
+
+# The hook that tells the agent of an exception is in place from here on.
+from paceline.train import _client
+from paceline.trainer import _lifetime
+from paceline.trainer._task import Task, TaskError, loads
+
+_LONGEST_CONFIG = 256 * 1024
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the task file says.
+
+    Raises:
+        SystemExit: The task cannot be read, or the function has raised.
+    """
+    if len(arguments) != 1:
+        raise SystemExit("usage: python -m paceline.trainer.worker TASK")
+    _lifetime.end_with_parent()
+    try:
+        _add_vendored_cloudpickle()
+        task = loads(Path(arguments[0]).read_bytes())
+    except (TaskError, OSError) as e:
+        _tell(e)
+        raise SystemExit(1) from None
+    del sys.argv[1:]  # a parser in the function would take it for its own
+    try:
+        run(task)
+    except Exception as e:
+        # Without our own frames, which tell nothing of the user's mistake.
+        _tell(e.with_traceback(below(e.__traceback__)))
+        raise SystemExit(1) from None
+
+
+def run(task: Task) -> None:
+    """Call the function within the framework's session; this process's rank variables are set."""
+    tell_config(task.config)
+    if task.sources is not None:
+        from importlib import import_module
+
+        import_module("paceline.train._shards").provide(task.sources)
+    with task.framework.session():
+        task.call()
+
+
+def tell_config(config: dict[str, Any] | None) -> None:
+    """Rank 0 has the configuration written into `params.json`."""
+    client = _client.client()
+    if config is None or client is None or os.environ.get(c.RANK) != "0":
+        return
+    from paceline._metrics import json_safe
+
+    line = json.dumps({"t": "config", "config": json_safe(config)})
+    if len(line) > _LONGEST_CONFIG:
+        line = json.dumps({"t": "config", "config": f"{len(line)} bytes: too long to be kept here"})
+    client.send(line)
+
+
+def below(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames at its beginning that are ours; whole, where all of them are."""
+    own = str(Path(__file__).parent)
+    rest = trace
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith((own, "<frozen")):
+        rest = rest.tb_next
+    return rest or trace
+
+
+def _tell(error: BaseException) -> None:
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _add_vendored_cloudpickle() -> None:
+    """In a pod the agent may have brought it: it lies behind the image's own packages, and nothing else comes in."""
+    import paceline
+
+    vendor = str(Path(paceline.__file__).resolve().parent.parent.parent / "vendor")
+    sys.path.append(vendor)
+    try:
+        import cloudpickle  # noqa: F401
+    except ImportError:
+        pass  # `loads` says so
+    finally:
+        sys.path.remove(vendor)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
