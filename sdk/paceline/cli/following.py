@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 from paceline.api import names
@@ -86,15 +85,13 @@ def _follow(here: Session, name: str, want: logtail.Wanted, writer: _Writer, tai
 class _Writer:
     """Writes lines as they came, with the pod's name in front where several are read."""
 
-    _RANK = re.compile(rb"^\[rank (\d+)\] ")
-
     def __init__(self, *, prefix: bool, rank: int | None) -> None:
         self._prefix = prefix
         self._rank = rank
 
     def write(self, pod: str, line: bytes) -> None:
         """Write a line, unless another rank of the same pod wrote it."""
-        if self._rank is not None and (of := self._RANK.match(line)) and int(of[1]) != self._rank:
+        if self._rank is not None and not logtail.of_rank(line, self._rank):
             return
         head = f"[{pod}] ".encode() if self._prefix else b""
         sys.stdout.buffer.write(head + line + b"\n")

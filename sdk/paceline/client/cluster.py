@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from paceline.api import names
@@ -141,39 +142,23 @@ class Cluster:
         except NotFoundError as error:
             raise UsageError(f"{error}; the namespace has to exist first") from None
 
-    def config_map(self, name: str) -> Object:
-        """Return a ConfigMap.
-
-        Raises:
-            NotFoundError: There is none of this name in the namespace.
-        """
-        return self.connection.get(self._config_maps(name), doing=f"get configmap {name}")
-
-    def create_config_map(self, body: Object) -> Object:
+    def create_config_map(self, body: Object, *, dry_run: bool = False) -> None:
         """Create a ConfigMap.
 
         Raises:
             ConflictError: There is one of this name.
         """
         doing = f"create configmap {body['metadata']['name']}"
-        return self.connection.send(
-            "POST", self._config_maps(), body, doing=doing, query={"fieldManager": FIELD_MANAGER}
-        )
+        query: Object = {"fieldManager": FIELD_MANAGER}
+        if dry_run:
+            query["dryRun"] = "All"
+        self.connection.send("POST", self._config_maps(), body, doing=doing, query=query)
 
     def delete_config_map(self, name: str) -> None:
-        """Delete a ConfigMap."""
+        """Delete a ConfigMap; one that is not there is fine."""
         options = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        self.connection.send("DELETE", self._config_maps(name), options, doing=f"delete configmap {name}")
-
-    def give_config_map(self, name: str, job: Object) -> None:
-        """Make a job the owner of a ConfigMap: it is deleted with the job."""
-        owner = {
-            "apiVersion": names.API_VERSION, "kind": names.KIND, "name": job["metadata"]["name"],
-            "uid": job["metadata"]["uid"],
-        }  # fmt: skip
-        patch = {"metadata": {"ownerReferences": [owner]}}
-        doing = f"change configmap {name}"
-        self.connection.send("PATCH", self._config_maps(name), patch, doing=doing, content_type=MERGE_PATCH)
+        with suppress(NotFoundError):
+            self.connection.send("DELETE", self._config_maps(name), options, doing=f"delete configmap {name}")
 
     def set_suspend(self, name: str, suspend: bool) -> Object:
         """Set `spec.suspend`."""

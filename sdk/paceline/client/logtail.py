@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from paceline.api import names
 from paceline.client.connection import Object
 
+_RANK = re.compile(rb"^\[rank (\d+)\] ")
 _STAMPED = re.compile(rb"^(\S+Z) (.*)$", re.DOTALL)
 
 
@@ -57,6 +58,12 @@ def silent(pods: Sequence[Object]) -> list[str]:
 def running(pod: Object | None) -> bool:
     """Tell whether a pod's worker may still write."""
     return pod is not None and "running" in _worker(pod).get("state", {})
+
+
+def of_rank(line: bytes, rank: int) -> bool:
+    """Tell whether a line of a pod is of this rank: no other rank of the pod wrote it."""
+    told = _RANK.match(line)
+    return told is None or int(told[1]) == rank
 
 
 def unstamp(line: bytes) -> tuple[str, bytes]:

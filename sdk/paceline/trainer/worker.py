@@ -16,7 +16,7 @@ from paceline import _contract as c
 
 # The hook that tells the agent of an exception is in place from here on.
 from paceline.train import _client
-from paceline.trainer import _lifetime
+from paceline.trainer import _lifetime, _taskfiles
 from paceline.trainer._task import Task, TaskError, loads
 
 _LONGEST_CONFIG = 256 * 1024
@@ -32,11 +32,11 @@ def main(arguments: list[str]) -> None:
         raise SystemExit("usage: python -m paceline.trainer.worker TASK")
     _lifetime.end_with_parent()
     try:
-        _add_vendored_cloudpickle()
-        task = loads(Path(arguments[0]).read_bytes())
-    except (TaskError, OSError) as e:
+        task = loads(_taskfiles.read(arguments[0]))
+    except TaskError as e:
+        # Nothing changes by a restart: the agent tells this code and this type as InvalidConfig.
         _tell(e)
-        raise SystemExit(1) from None
+        raise SystemExit(c.EXIT_INVALID_CONFIG) from None
     del sys.argv[1:]  # a parser in the function would take it for its own
     try:
         run(task)
@@ -81,20 +81,6 @@ def below(trace: TracebackType | None) -> TracebackType | None:
 
 def _tell(error: BaseException) -> None:
     sys.excepthook(type(error), error, error.__traceback__)
-
-
-def _add_vendored_cloudpickle() -> None:
-    """In a pod the agent may have brought it: it lies behind the image's own packages, and nothing else comes in."""
-    import paceline
-
-    vendor = str(Path(paceline.__file__).resolve().parent.parent.parent / "vendor")
-    sys.path.append(vendor)
-    try:
-        import cloudpickle  # noqa: F401
-    except ImportError:
-        pass  # `loads` says so
-    finally:
-        sys.path.remove(vendor)
 
 
 if __name__ == "__main__":

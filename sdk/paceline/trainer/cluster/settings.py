@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paceline.train import Result
+    from paceline.trainer._plan import Plan
+    from paceline.trainer.cluster.handle import RunHandle
 
 # A job that is deleted as soon as it ends leaves nothing for `fit()` to read its end from.
 LEAST_TTL_S = 60
@@ -52,8 +57,8 @@ class Kubernetes:
         per_pod: Workers in a pod, usually the GPUs of a node. `num_workers` is a multiple of it.
         gpu_resource: Name of the resource that "GPU" counts.
         shared_memory: Size of /dev/shm in each pod, such as `8Gi`. None: the node's default.
-        working_dir: A directory whose files go along: it is unpacked in every worker and stands first on its `sys.path`.
-            At most 100 MiB.
+        working_dir: A directory whose files go along: it is unpacked in every worker and stands first on its
+            `sys.path`. At most 100 MiB.
         exclude: Patterns of what stays behind of it, such as `data` or `*.ckpt`; `.git`, caches and virtual
             environments always do.
         pod_template: Merged last into the pods, as `spec.podTemplate`; the worker is the container named `worker`.
@@ -101,8 +106,8 @@ class Kubernetes:
         for name, variable in self.env.items():
             if not isinstance(variable, str | Mapping):
                 raise TypeError(
-                    f"Kubernetes.env[{name!r}] is {variable!r}, a {type(variable).__name__}: pass a text, or a dict such"
-                    ' as {"valueFrom": {"secretKeyRef": {"name": "wandb", "key": "api-key"}}}'
+                    f"Kubernetes.env[{name!r}] is {variable!r}, a {type(variable).__name__}: pass a text, or a dict"
+                    ' such as {"valueFrom": {"secretKeyRef": {"name": "wandb", "key": "api-key"}}}'
                 )
         if self.volume is not None:
             _check_kind("Kubernetes.volume", self.volume, Volume, 'paceline.trainer.Volume("claim", "/mnt/shared")')
@@ -114,10 +119,25 @@ class Kubernetes:
                 f"Kubernetes.ttl_seconds_after_finished is {ttl}: use {LEAST_TTL_S} at least, since a job that is"
                 " deleted cannot tell how it ended"
             )
-        from paceline.trainer.cluster import manifest
+        try:
+            from paceline.trainer.cluster import manifest
+        except ImportError as error:
+            raise ImportError(f"a run on Kubernetes needs {error.name}: pip install 'paceline[cli]'") from None
 
         # What of this object alone is wrong shows in the line that made it.
         manifest.check_own(self)
+
+    def run(self, plan: Plan, *, detach: bool) -> Result | RunHandle:
+        """Start a run: what `fit()` calls."""
+        from paceline.trainer.cluster import running
+
+        return running.run(plan, self, detach=detach)
+
+    def to_manifest(self, plan: Plan) -> str:
+        """The run's ConfigMap and TrainJob as YAML: what `Trainer.to_manifest()` calls."""
+        from paceline.trainer.cluster import running
+
+        return running.to_manifest(plan, self)
 
 
 def _check_text(what: str, value: object) -> None:
