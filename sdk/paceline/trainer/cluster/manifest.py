@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from paceline.api import names
 from paceline.api.problems import below
 from paceline.client import checks
+from paceline.storage import join
 from paceline.train import CheckpointConfig, FailureConfig, SyncConfig
 from paceline.trainer.cluster import amounts
 from paceline.trainer.cluster.naming import directory_name, job_name, task_name
@@ -78,7 +79,7 @@ def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) 
     spec: Object = {
         "framework": order.framework,
         "image": backend.image,
-        "command": ["python3", "-m", MODULE, f"{uploaded or TASK_DIRECTORY}/{TASK_FILE}"],
+        "command": ["python3", "-m", MODULE, join(uploaded or TASK_DIRECTORY, TASK_FILE)],
         **own_fields(backend),
         "storage": _storage(order, backend),
         "failurePolicy": {"maxRestarts": order.failures.max_failures},

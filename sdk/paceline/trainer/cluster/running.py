@@ -136,6 +136,8 @@ def _size(order: Order) -> str:
 def _goes_on(handle: RunHandle) -> str:
     name, namespace = handle.name, handle.namespace
     return (
-        f"no longer followed; the job goes on. Its output: paceline logs {name} -n {namespace} --follow; its end:"
-        f" RunHandle.find({name!r}, namespace={namespace!r}).result(); to stop it: paceline delete {name} -n {namespace}"
+        "no longer followed; the job goes on.\n"
+        f"  its output:  paceline logs {name} -n {namespace} --follow\n"
+        f"  its end:     RunHandle.find({name!r}, namespace={namespace!r}).result()\n"
+        f"  to stop it:  paceline delete {name} -n {namespace}"
     )

@@ -1,0 +1,72 @@
+"""The working directory travels as a zip: what is in it, what stays behind, and how a worker unpacks it."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from paceline.trainer.cluster import workdir
+
+
+def make(root: Path) -> Path:
+    for name in ("train.py", "lib/model.py", "data/big.bin", "lib/__pycache__/x.pyc", ".git/HEAD", "runs/a.ckpt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o700)
+    (root / "dangling").symlink_to(root / "nowhere")
+    return root
+
+
+def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
+    first = workdir.pack(make(tmp_path / "a"), ["data", "*.ckpt"])
+    other = make(tmp_path / "b")
+    os.utime(other / "train.py", (0, 0))
+    assert workdir.pack(other, ["data/", "runs/*"]) == first
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        assert archive.namelist() == ["lib/model.py", "run.sh", "train.py"]
+        assert archive.getinfo("run.sh").external_attr >> 16 == 0o755
+
+
+def test_too_much_and_too_little_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Kubernetes\.working_dir is '.*none'"):
+        workdir.pack(tmp_path / "none")
+    with (tmp_path / "weights.bin").open("wb") as sparse:
+        sparse.truncate(workdir.LIMIT_BYTES + (1 << 20))
+    with pytest.raises(ValueError, match=r"101 MiB.*weights\.bin \(101 MiB\).*Kubernetes\.exclude"):
+        workdir.pack(tmp_path)
+    assert workdir.pack(tmp_path, ["weights.*"])
+
+
+def test_a_worker_imports_from_it_before_the_task_is_read(tmp_path: Path) -> None:
+    """A process as the agent starts it: the task's function lies in a module that only the zip has."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "mine_alone.py").write_text("def train_fn():\n    print('trained by', __name__)\n")
+    task = tmp_path / "task"
+    (tmp_path / "working_dir.zip").write_bytes(workdir.pack(tmp_path / "project"))
+    make_task = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import json, pickle, mine_alone\n"
+        "from paceline.trainer import Framework, _task\n"
+        "told = dict(function=mine_alone.train_fn, train_loop_config=None, takes_config=False,"
+        " framework=Framework(), datasets=None)\n"
+        "head = dict(format=1, python=_task.python_version(), paceline='0', function='mine_alone.py:train_fn')\n"
+        "open(sys.argv[2], 'wb').write(json.dumps(head).encode() + b'\\n' + pickle.dumps(told))\n"
+    )
+    subprocess.run([sys.executable, "-c", make_task, str(tmp_path / "project"), str(task)], check=True)
+    worker = [sys.executable, "-m", "paceline.trainer.worker", str(task)]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(worker, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("trained by mine_alone\n", 0), done.stderr
+
+    task.write_bytes(task.read_bytes().replace(b'"python": "', b'"python": "9.', 1))
+    refused = subprocess.run(worker, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert refused.returncode == 64
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert f"pickled by Python 9.{here}, and this worker runs Python {here}" in refused.stderr
