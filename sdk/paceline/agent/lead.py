@@ -115,9 +115,9 @@ class Lead:
         self._files.report(self._reports.add(round_, metrics, step, at))
         self._console.show(step, metrics)
 
-    def configured(self, config: Any) -> None:
-        """Rank 0 has told the configuration of its training function."""
-        self._params["train_loop_config"] = config
+    def configured(self, params: Mapping[str, Any]) -> None:
+        """Rank 0 has told more for `params.json`: its training function and the configuration."""
+        self._params.update(params)
         self._files.params(self._params)
 
     def exchange(self, beat: Beat) -> Orders:

@@ -50,14 +50,14 @@ class Node:
         *,
         reported: Reported,
         changed: Callable[[], None],
-        configured: Callable[[Any], None] = lambda config: None,
+        configured: Callable[[Mapping[str, Any]], None] = lambda params: None,
     ) -> None:
         """Prepare; nothing runs yet.
 
         Args:
             reported: Told rank 0's reports: number, metrics, step, time.
             changed: Called when `ready`, `stop` or `fatal` may have changed.
-            configured: Told the configuration of the training function, where rank 0 has one.
+            configured: Told what `params.json` is to say of the training function, by rank 0.
         """
         self._config = config
         self._link = link
@@ -105,9 +105,9 @@ class Node:
                 self._report(rank, connection, message)
             case "exception":
                 self.exceptions[rank] = message
-            case "config":
+            case "params":
                 if rank == 0:
-                    self._configured(message["config"])
+                    self._configured(message["params"])
             case "hello":
                 pass
             case _:

@@ -1,8 +1,8 @@
 """`Trainer(train_fn, ...).fit()`: the same training function on this machine and on a cluster.
 
 A `Trainer` checks what it is given and makes a `Plan` of it. A `Backend` runs plans: without one, this machine does.
-The workers are processes of `paceline.trainer.worker` under the same agent that supervises a pod. What a framework adds is
-a `Framework`, which travels to the workers with the function.
+The workers are processes of `paceline.trainer.worker` under the same agent that supervises a pod. What a framework adds
+is a `Framework`, which travels to the workers with the function.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -126,9 +126,9 @@ class Trainer:
                 "fit(detach=True) on this machine: the workers end with this process. Leave detach out, or pass a"
                 " backend that goes on alone, such as Kubernetes(image=...)"
             )
-        from paceline.trainer import _local
+        from paceline.trainer._local import fit
 
-        return _local.fit(self._plan, in_process=in_process)
+        return fit(self._plan, in_process=in_process)
 
     def to_manifest(self) -> str:
         """The objects that `fit()` would create, as YAML; nothing is created.

@@ -16,10 +16,10 @@ from paceline import _contract as c
 
 # The hook that tells the agent of an exception is in place from here on.
 from paceline.train import _client
-from paceline.trainer import _lifetime, _taskfiles
+from paceline.trainer import _function, _lifetime, _taskfiles
 from paceline.trainer._task import Task, TaskError, loads
 
-_LONGEST_CONFIG = 256 * 1024
+_LONGEST_PARAMS = 256 * 1024
 
 
 def main(arguments: list[str]) -> None:
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
 
 def run(task: Task) -> None:
     """Call the function within the framework's session; this process's rank variables are set."""
-    tell_config(task.config)
+    tell_params(task)
     if task.sources is not None:
         from importlib import import_module
 
@@ -57,17 +57,22 @@ def run(task: Task) -> None:
         task.call()
 
 
-def tell_config(config: dict[str, Any] | None) -> None:
-    """Rank 0 has the configuration written into `params.json`."""
+def tell_params(task: Task) -> None:
+    """Rank 0 has the function's name and the configuration written into `params.json`."""
     client = _client.client()
-    if config is None or client is None or os.environ.get(c.RANK) != "0":
+    if client is None or os.environ.get(c.RANK) != "0":
         return
     from paceline._metrics import json_safe
 
-    line = json.dumps({"t": "config", "config": json_safe(config)})
-    if len(line) > _LONGEST_CONFIG:
-        line = json.dumps({"t": "config", "config": f"{len(line)} bytes: too long to be kept here"})
+    told = {"train_fn": _function.where(task.function)}
+    line = _params({**told, "train_loop_config": json_safe(task.config or {})})
+    if len(line) > _LONGEST_PARAMS:
+        line = _params({**told, "train_loop_config": f"{len(line)} characters: too long to be kept here"})
     client.send(line)
+
+
+def _params(told: dict[str, Any]) -> str:
+    return json.dumps({"t": "params", "params": told})
 
 
 def below(trace: TracebackType | None) -> TracebackType | None:
