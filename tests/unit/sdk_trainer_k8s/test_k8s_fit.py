@@ -81,8 +81,8 @@ def test_fit_creates_follows_and_returns_what_the_status_tells(api: KubeApi, cap
     ]
     out, err = capfd.readouterr()
     assert out == "epoch 0\nepoch 1\n"
-    assert err.splitlines()[0] == "[digits] TrainJob digits in namespace ml, 2 workers of test_k8s_fit.py:train_fn"
-    assert "[digits] Running, workers 0/2" in err
+    assert err.splitlines()[0] == "[paceline] digits: created in namespace ml, 2 workers of test_k8s_fit.py:train_fn"
+    assert "[paceline] digits: Running, workers 0/2" in err
     assert "on the volume 'shared' of the cluster: the Result holds what the job's status tells" in err
 
     owner = api.config_maps["digits-task"]["metadata"]["ownerReferences"]
@@ -97,7 +97,7 @@ def test_a_failed_run_raises_with_rank_and_traceback(api: KubeApi) -> None:
         trainer().fit()
     error = failed.value
     assert (error.rank, error.type, error.reason, error.exit_code) == (1, "ValueError", MAX_RESTARTS_REACHED, 1)
-    assert error.traceback == ERROR["traceback"]
+    assert (error.traceback, error.path) == (ERROR["traceback"], "/mnt/shared/runs/digits")
     assert "line 3" in str(error)
 
 

@@ -19,8 +19,9 @@ def failure(job: TrainJob) -> TrainingFailedError:
     reason = condition.reason if condition else "Failed"
     said = condition.message if condition else "the status says no more"
     error = job.status.result.error if job.status.result else None
+    path = run_directory(job) or None
     if error is None:
-        return TrainingFailedError(said, reason=reason, attempt=job.status.attempt)
+        return TrainingFailedError(said, reason=reason, attempt=job.status.attempt, path=path)
     return TrainingFailedError(
         error.message or said,
         rank=error.rank,
@@ -29,6 +30,7 @@ def failure(job: TrainJob) -> TrainingFailedError:
         exit_code=error.exit_code,
         reason=reason,
         attempt=job.status.attempt,
+        path=path,
     )
 
 

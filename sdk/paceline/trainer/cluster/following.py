@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from paceline.client import follow, logtail
 from paceline.client.cluster import Cluster
 from paceline.client.errors import NotFoundError
 from paceline.train import TrainingFailedError
+from paceline.trainer import _console
 from paceline.trainer.cluster import telling
 
 DELETED = "Deleted"
@@ -57,7 +57,7 @@ def to_the_end(
 
 def say(name: str, message: str) -> None:
     """Tell the user something about a job, beside what its workers write."""
-    print(f"[{name}] {message}", file=sys.stderr, flush=True)  # noqa: T201
+    _console.Plain().say(f"{name}: {message}")
 
 
 def _deleted(name: str) -> TrainingFailedError:
@@ -67,5 +67,4 @@ def _deleted(name: str) -> TrainingFailedError:
 
 
 def _to_stdout(line: bytes) -> None:
-    # Not its buffer: a notebook has none.
-    print(line.decode(errors="replace"), flush=True)  # noqa: T201
+    _console.Plain().show(1, line.decode(errors="replace") + "\n")

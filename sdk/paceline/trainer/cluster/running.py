@@ -34,7 +34,7 @@ def run(plan: Plan, backend: Kubernetes, *, detach: bool) -> Result | RunHandle:
     if place is not None:
         taskplace.upload(place, content)
     job = submitting.submit(cluster, wanted, config_map)
-    following.say(job.name, f"TrainJob {job.name} in namespace {cluster.namespace}, {_size(order)}")
+    following.say(job.name, f"created in namespace {cluster.namespace}, {_size(order)}")
     handle = RunHandle(job.name, job.uid, cluster)
     if detach:
         return handle
