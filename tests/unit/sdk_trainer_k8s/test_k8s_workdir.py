@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
+import paceline
 from paceline.trainer.cluster import workdir
 
 
@@ -45,7 +48,10 @@ def test_too_much_and_too_little_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_worker_imports_from_it_before_the_task_is_read(tmp_path: Path) -> None:
-    """A process as the agent starts it: the task's function lies in a module that only the zip has."""
+    """A process as the agent starts it: the function's module is in the zip alone, cloudpickle in `vendor` alone."""
+    for package, target in ((paceline, "brought/core/paceline"), (cloudpickle, "brought/vendor/cloudpickle")):
+        source = Path(str(package.__file__)).parent
+        shutil.copytree(source, tmp_path / target, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "mine_alone.py").write_text("def train_fn():\n    print('trained by', __name__)\n")
     task = tmp_path / "task"
@@ -60,8 +66,9 @@ def test_a_worker_imports_from_it_before_the_task_is_read(tmp_path: Path) -> Non
         "open(sys.argv[2], 'wb').write(json.dumps(head).encode() + b'\\n' + pickle.dumps(told))\n"
     )
     subprocess.run([sys.executable, "-c", make_task, str(tmp_path / "project"), str(task)], check=True)
-    worker = [sys.executable, "-m", "paceline.trainer.worker", str(task)]
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(tmp_path)}
+    # -S: no site-packages, as in an image that has nothing but Python.
+    worker = [sys.executable, "-S", "-m", "paceline.trainer.worker", str(task)]
+    environment = {"PYTHONPATH": str(tmp_path / "brought/core"), "TMPDIR": str(tmp_path)}
     done = subprocess.run(worker, env=environment, cwd="/", capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("trained by mine_alone\n", 0), done.stderr
 
