@@ -249,5 +249,5 @@ def test_objects_of_this_process_do_not_travel() -> None:
     with pytest.raises(ValueError, match=r"RunConfig\.storage_filesystem is a LocalFileSystem"):
         objects.to_manifest()
     relative = Trainer(train_fn, run_config=RunConfig(name="d", storage_path="runs"), backend=Kubernetes(image="i"))
-    with pytest.raises(ValueError, match=r"RunConfig\.storage_path is 'runs': on a cluster"):
+    with pytest.raises(ValueError, match=r"RunConfig\.storage_path \(or PACELINE_STORAGE\) is 'runs': on a cluster"):
         relative.to_manifest()

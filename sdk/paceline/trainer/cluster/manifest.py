@@ -71,6 +71,7 @@ def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) 
     Raises:
         ValueError: Something cannot be; the message names the argument, the value and the way out.
     """
+    _refuse_own_checkpoint(order, backend)
     if order.num_workers % backend.per_pod:
         raise ValueError(
             f"ScalingConfig.num_workers is {order.num_workers}, and Kubernetes.per_pod is {backend.per_pod}: as many"
@@ -133,7 +134,7 @@ def own_fields(backend: Kubernetes) -> Object:
     if backend.shared_memory is not None:
         spec.setdefault("workers", {})["sharedMemory"] = backend.shared_memory
     if backend.env:
-        spec["env"] = [_variable(name, value) for name, value in sorted(backend.env.items())]
+        spec["env"] = [_variable(name, value) for name, value in backend.env.items()]
     if backend.credentials:
         spec["credentials"] = [
             {"secretRef": {"name": given}} if isinstance(given, str) else given for given in backend.credentials
@@ -200,8 +201,8 @@ def _storage(order: Order, backend: Kubernetes) -> Object:
         storage["volume"] = mount if volume.sub_path is None else {**mount, "subPath": volume.sub_path}
     elif path is not None and "://" not in path and not _mounted_above(path, backend.pod_template):
         raise ValueError(
-            f"RunConfig.storage_path is {path!r}, a path of this machine, which the pods do not see: name a store they"
-            " reach (s3://, gs://, hdfs://), or a claim that is mounted above it: Kubernetes(volume=Volume(...))"
+            f"RunConfig.storage_path (or PACELINE_STORAGE) is {path!r}, a path of this machine, which the pods do not"
+            " see: name a store they reach (s3://, gs://, hdfs://), or a claim that is mounted above it: Kubernetes(volume=Volume(...))"
         )
     if backend.storage_secret is not None:
         if path is None or "://" not in path:
@@ -229,6 +230,18 @@ def _checkpoints(order: Order) -> Object:
     if order.resume_from:
         kept["resumeFrom"] = order.resume_from
     return kept
+
+
+def _refuse_own_checkpoint(order: Order, backend: Kubernetes) -> None:
+    """A path is one of the pods', so it has to be on what they mount."""
+    path = order.resume_from
+    if not path or "://" in path or _mounted_above(path, backend.pod_template):
+        return
+    if backend.volume is None or not below(path, backend.volume.mount_path):
+        raise ValueError(
+            f"resume_from_checkpoint is {path!r}, a path of this machine, which the pods do not see: copy the"
+            " checkpoint to a store that they reach, and name it there: Checkpoint('s3://bucket/...')"
+        )
 
 
 def _artifacts(config: SyncConfig) -> Object:

@@ -93,8 +93,8 @@ def order_of(plan: Plan) -> Order:
         check_storage(c.STORAGE, path)
     if path is not None and "://" not in path and not path.startswith("/"):
         raise ValueError(
-            f"RunConfig.storage_path is {path!r}: on a cluster write a URI (s3://, gs://, hdfs://), or an absolute path"
-            " on a volume that the pods mount"
+            f"RunConfig.storage_path (or PACELINE_STORAGE) is {path!r}: on a cluster write a URI (s3://, gs://,"
+            " hdfs://), or an absolute path on a volume that the pods mount"
         )
     # With a storage path, so that the home directory is not asked for.
     name = run.name or replace(run, storage_path=path or "/").resolve(prefix=plan.name_prefix).name
