@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-import train as example  # examples/fit-on-kubernetes/train.py, beside this file
+import train as example  # type: ignore[import-not-found]  # examples/fit-on-kubernetes/train.py, beside this file
 
 from paceline import train
 from paceline.train import Result, RunConfig, ScalingConfig, TrainingFailedError

@@ -34,8 +34,9 @@ def main(arguments: list[str]) -> None:
     try:
         task = loads(_taskfiles.read(arguments[0]))
     except TaskError as e:
-        # Nothing changes by a restart: the agent tells this code and this type as InvalidConfig.
-        _tell(e)
+        # Nothing changes by a restart: the agent tells this code and this type as InvalidConfig. Where in our own code it
+        # was seen helps nobody.
+        _tell(e.with_traceback(None))
         raise SystemExit(c.EXIT_INVALID_CONFIG) from None
     del sys.argv[1:]  # a parser in the function would take it for its own
     try:

@@ -126,7 +126,7 @@ def test_a_mistake_shows_where_it_is_made(mistake: str) -> None:
 
 
 ORDERS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
-    "local path": ({"storage_path": "/home/me/runs"}, {}, ["RunConfig.storage_path (or PACELINE_STORAGE) is '/home/me"]),
+    "local path": ({"storage_path": "/home/me/runs"}, {}, ["storage_path (or PACELINE_STORAGE) is '/home/me"]),
     "local checkpoint": ({"resume_from": "/tmp/checkpoint"}, {}, ["resume_from_checkpoint is '/tmp/checkpoint'", "s3://"]),
     "path beside the volume": (
         {"storage_path": "/other"}, {"volume": Volume("c", "/mnt")}, ["Kubernetes.volume", "'/other'", "/mnt/runs"],

@@ -202,7 +202,8 @@ def _storage(order: Order, backend: Kubernetes) -> Object:
     elif path is not None and "://" not in path and not _mounted_above(path, backend.pod_template):
         raise ValueError(
             f"RunConfig.storage_path (or PACELINE_STORAGE) is {path!r}, a path of this machine, which the pods do not"
-            " see: name a store they reach (s3://, gs://, hdfs://), or a claim that is mounted above it: Kubernetes(volume=Volume(...))"
+            " see: name a store they reach (s3://, gs://, hdfs://), or a claim that is mounted above it:"
+            " Kubernetes(volume=Volume(...))"
         )
     if backend.storage_secret is not None:
         if path is None or "://" not in path:
