@@ -44,6 +44,7 @@ class Connection:
 
         self._configuration = configuration
         self._pool: urllib3.PoolManager = client.ApiClient(configuration).rest_client.pool_manager
+        _accept_older_authorities(self._pool.connection_pool_kw)
         self.namespace = namespace
 
     def get(self, path: str, *, doing: str, query: Mapping[str, Any] | None = None) -> Object:
@@ -163,6 +164,18 @@ def connect(target: Target) -> Connection:
 def segment(name: str) -> str:
     """Return a name as one segment of a path."""
     return quote(name, safe="")
+
+
+def _accept_older_authorities(options: dict[str, Any]) -> None:
+    """Certificates of clusters that older tools made lack extensions which Python 3.13 asks for; kubectl does not."""
+    import ssl
+
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    if options.get("ca_certs") and options.get("ssl_context") is None and hasattr(ssl, "VERIFY_X509_STRICT"):
+        context = create_urllib3_context(cert_reqs=options.get("cert_reqs"))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        options["ssl_context"] = context
 
 
 def _in_pod(target: Target) -> bool:
