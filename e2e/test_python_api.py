@@ -103,7 +103,7 @@ def test_fit_runs_on_two_nodes_and_returns_the_result_from_storage(space: Worksp
     told = _told(space, "fit")
     assert told["metrics"]["step"] == 5
     assert 2 < told["metrics"]["slope"] < 4
-    assert told["config"] == {"lr": 0.1, "epochs": 5}
+    assert told["config"]["train_loop_config"] == {"lr": 0.1, "epochs": 5}
     assert told["rows"] == 5
     assert told["checkpoint"] == f"{space.storage_path.replace('?', '/Line_1/checkpoint_000004?')}"
     assert len({pod["spec"]["nodeName"] for pod in space.pods("line-1")}) == 2

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from paceline.train._failure import TrainingFailedError
     from paceline.train._result import Result
     from paceline.train._scaling import ScalingConfig
+    from paceline.train._shards import DataConfig, get_dataset_shard
 
 __all__ = [
     "Checkpoint",
     "CheckpointConfig",
+    "DataConfig",
     "FailureConfig",
     "Result",
     "RunConfig",
@@ -35,6 +37,7 @@ __all__ = [
     "TrainingFailedError",
     "get_checkpoint",
     "get_context",
+    "get_dataset_shard",
     "report",
     "should_stop",
 ]
@@ -42,12 +45,14 @@ __all__ = [
 # Not needed by a worker, and `dataclasses` alone would double what the import of this module takes.
 _LATER = {
     "CheckpointConfig": "_configs",
+    "DataConfig": "_shards",
     "FailureConfig": "_configs",
     "Result": "_result",
     "RunConfig": "_configs",
     "ScalingConfig": "_scaling",
     "SyncConfig": "_configs",
     "TrainingFailedError": "_failure",
+    "get_dataset_shard": "_shards",
 }
 
 

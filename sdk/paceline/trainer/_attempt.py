@@ -24,7 +24,9 @@ Show = Callable[[int, str], None]
 class Attempt:
     """A running agent. It and its workers end when this process does, however that happens."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], *, cwd: Path, lock: int, show: Show) -> None:
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], *, cwd: Path, lock: int, show: Show, sweep: bool
+    ) -> None:
         """Start the agent.
 
         Args:
@@ -33,12 +35,14 @@ class Attempt:
             cwd: Its working directory.
             lock: A descriptor that it holds too.
             show: Called by threads.
+            sweep: At the end, end what the function has started and left behind too, as the end of a pod does.
         Raises:
             ValueError: This Python does not know its own executable.
         """
         if not sys.executable:
             raise ValueError("fit() starts Python processes, and sys.executable is empty: run it from a plain Python")
         self._run_id = environ[c.RUN_ID]
+        self._sweep = sweep
         read, self._lifeline = os.pipe()
         try:
             self._agent = subprocess.Popen(
@@ -93,8 +97,9 @@ class Attempt:
         clean = self.ended and (self._agent.returncode or 0) >= 0
         if not clean:
             self._agent.kill()
+        if not clean or self._sweep:
             kill_all(self._run_id)
-            self._ended.wait(_GONE_S)
+        self._ended.wait(_GONE_S)
         os.close(self._lifeline)
 
     def _await_end(self) -> None:

@@ -33,8 +33,8 @@ def takes_config(function: object) -> bool:
     by_keyword = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if len(needed) > 1 or by_keyword:
         raise TypeError(
-            f"{name}{signature} needs {len(needed)} arguments ({', '.join(needed)}), and the workers call it with none"
-            " or with one, the config: write `def train_fn(config)` and pass the rest in train_loop_config"
+            f"{name}{signature} needs {' and '.join(needed)}, and the workers call it with no argument or with one, the"
+            " config: write `def train_fn(config)` and pass the rest in train_loop_config"
         )
     return bool(positional) or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
 
@@ -48,7 +48,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEY
 
 
 def _refuse_kind(function: Callable[..., Any], name: str) -> None:
-    inner = _innermost(function)
+    inner = innermost(function)
     for candidate in (inner, getattr(type(inner), "__call__", None)):  # noqa: B004 - its kind is asked, not whether
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             raise TypeError(f"{name} is an async function, and the workers run no event loop: write a plain `def`")
@@ -59,7 +59,7 @@ def _refuse_kind(function: Callable[..., Any], name: str) -> None:
             )
 
 
-def _innermost(function: Any) -> Any:
+def innermost(function: Any) -> Any:
     """What a partial, a bound method, or a decorator that says so, calls in the end."""
     while True:
         if isinstance(function, functools.partial):
@@ -74,13 +74,13 @@ def _innermost(function: Any) -> Any:
 
 def called(function: Any) -> str:
     """The function's own name, for messages and for the names of runs."""
-    inner = _innermost(function)
+    inner = innermost(function)
     return str(getattr(inner, "__qualname__", None) or type(inner).__qualname__).replace("<locals>.", "")
 
 
 def where(function: Any) -> str:
     """`train.py:train_fn`: which file the function is from, and its name."""
-    inner = _innermost(function)
+    inner = innermost(function)
     code = getattr(inner, "__code__", None)
     file = Path(code.co_filename).name if code is not None else ""
     if not file or file.startswith("<"):

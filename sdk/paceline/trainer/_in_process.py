@@ -40,7 +40,9 @@ def run(run: LocalRun, console: Console) -> Result:
     os.mkfifo(directory / END)
     # Both ways: to open it does not wait for the stand-in, and what is written stays until that has read it.
     end = os.open(directory / END, os.O_RDWR)
-    started = run.start(0, [sys.executable, "-m", "paceline.trainer._stand_in", str(directory)], console)
+    started = run.start(
+        0, [sys.executable, "-m", "paceline.trainer._stand_in", str(directory)], console, in_process=True
+    )
     error: Exception | None = None
     code = 0
     try:

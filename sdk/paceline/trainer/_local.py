@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from paceline.train._run_settings import RunSettings
 
 GRACE_S = 30
+# Modules are those of the caller's path: not what lies in the working directory, copies of code among the artifacts.
+# The worker itself sees to it where Python is too old for the flag.
+_SAFE_PATH = ["-P"] if sys.version_info >= (3, 11) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,19 @@ class LocalRun:
             c.GRACE_SECONDS: str(GRACE_S),
         }
 
-    def start(self, attempt: int, command: Sequence[str], console: _console.Console) -> Attempt:
+    def start(
+        self, attempt: int, command: Sequence[str], console: _console.Console, *, in_process: bool = False
+    ) -> Attempt:
         """Start the agent of an attempt, with this command in every process."""
         return Attempt(
             command,
             self.environment(attempt),
-            cwd=self.scratch.work,
+            # Not where the workers write: a module that one of them leaves there would be the agent's.
+            cwd=self.scratch.directory,
             lock=self.scratch.lock,
             show=console.show,
+            # Of a function in this process, what it started may be part of the debugging.
+            sweep=not in_process,
         )
 
     def outcome(self, attempt: int, returncode: int) -> _outcome.Outcome:
@@ -131,7 +139,7 @@ def fit(plan: Plan, *, in_process: bool) -> Result:
     _check(plan, world_size)
     devices = _gpus.choose(os.environ, workers=world_size, per_worker=plan.scaling.gpus_per_worker)
     settings = plan.run.resolve(prefix=plan.name_prefix)
-    task = b"" if in_process else _task.dumps(plan.task)
+    task = b"" if in_process else _task.dumps(plan.task, same_files=True)
     with _scratch.make(settings.local_directory) as scratch:
         filesystem_file = None
         if settings.storage_filesystem is not None:
@@ -139,7 +147,8 @@ def fit(plan: Plan, *, in_process: bool) -> Result:
 
             filesystem_file = write_filesystem(settings.storage_filesystem, scratch.directory)
         run = LocalRun(plan, settings, scratch, secrets.token_hex(8), world_size, devices, filesystem_file)
-        console = _console.choose(run.settings.name, run.settings.failures.max_failures)
+        # A table that is drawn again and again leaves no room for a debugger.
+        console = _console.Plain() if in_process else _console.choose(settings.name, settings.failures.max_failures)
         try:
             console.say(f"run {settings.name}: {_workers(plan, world_size)}, kept in {settings.run_path}")
             console.say(f"the workers' working directory, where relative paths lie: {scratch.work}")
@@ -149,7 +158,7 @@ def fit(plan: Plan, *, in_process: bool) -> Result:
                 return _in_process.run(run, console)
             file = scratch.directory / "task"
             file.write_bytes(task)
-            return _until_done(run, [sys.executable, "-m", "paceline.trainer.worker", str(file)], console)
+            return _until_done(run, [sys.executable, *_SAFE_PATH, "-m", "paceline.trainer.worker", str(file)], console)
         finally:
             console.close()
 

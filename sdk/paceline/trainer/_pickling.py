@@ -1,19 +1,22 @@
 """A training function becomes bytes, with what it needs of the user's own modules; what cannot is named.
 
-Functions of installed packages go by name: the workers have them. Those of the user's own modules go by value. The
-workers may run in an image in which those modules are not; here, what runs is what this process has in memory, also
-after a notebook has changed it; and no worker imports the user's script again, which would call `fit()` once more.
+Functions of installed packages go by name: the workers have them. Those of `__main__` go by value: a worker that
+imported the script again would call `fit()` once more. Those of the user's other modules go by value where the workers
+have no such file, as in a pod with an image of somebody else's. Where they have it, on this machine, they go by name:
+a class that went by value is not the class that `import` finds, so that neither `pickle` nor `isinstance` would know
+its objects.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.machinery
 import inspect
 import pickle
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -24,18 +27,19 @@ _SITE = {"site-packages", "dist-packages"}
 _OURS = {"paceline", "cloudpickle"}
 
 
-def dumps(whole: Mapping[str, Any], *, module: str | None) -> bytes:
+def dumps(whole: Mapping[str, Any], *, module: str | None, same_files: bool) -> bytes:
     """Pickle what the workers of a run need.
 
     Args:
         whole: By the names that a message shall call it by.
-        module: The training function's, which goes by value in any case.
+        module: The training function's.
+        same_files: The workers find the modules of this process on their path.
     Raises:
         TypeError: Something in it cannot be pickled; the message names the variable and its type.
     """
     import cloudpickle
 
-    own = own_modules()
+    own = [found for found in own_modules() if not (same_files and _is_found_again(found))]
     with _by_value(own):
         try:
             return bytes(cloudpickle.dumps(whole))
@@ -65,7 +69,20 @@ def own_modules() -> list[ModuleType]:
     return found
 
 
-@cache
+def _is_found_again(module: ModuleType) -> bool:
+    """Whether another process with this one's path would import this very file by its name."""
+    parent, _, _ = module.__name__.rpartition(".")
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    if parent and path is None:
+        return False
+    try:
+        spec = importlib.machinery.PathFinder.find_spec(module.__name__, path)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None and spec.origin == module.__file__
+
+
+@functools.cache
 def _installed(file: str) -> bool:
     path = Path(file)
     if _SITE & set(path.parts):
@@ -73,7 +90,7 @@ def _installed(file: str) -> bool:
     return any(path.is_relative_to(root) for root in _python())
 
 
-@cache
+@functools.cache
 def _python() -> tuple[Path, ...]:
     paths = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
     return tuple({Path(path) for path in paths} | {Path(path).resolve() for path in paths})
@@ -158,6 +175,10 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _variables(value, path)
     elif inspect.ismethod(value):
         yield f"`self` of {value.__qualname__}", value.__self__
+    elif isinstance(value, functools.partial):
+        yield f"{path}.func", value.func
+        yield f"{path}.args", value.args
+        yield f"{path}.keywords", value.keywords
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield (f"{path}[{key!r}]" if path else str(key)), item

@@ -39,7 +39,7 @@ class Plan:
     @property
     def function_name(self) -> str:
         """`train.py:train_fn`, for messages."""
-        return _function.where(self.task.function)
+        return self.task.name
 
     @property
     def name_prefix(self) -> str:

@@ -33,6 +33,7 @@ class Task:
         takes_config: Whether the function is called with the configuration.
         framework: What surrounds the function.
         sources: What `paceline.data` made of `datasets`; None: there are none.
+        name: `train.py:train_fn`. Empty: as the function tells now, which a worker cannot ask any more.
     """
 
     function: Callable[..., Any]
@@ -40,6 +41,11 @@ class Task:
     takes_config: bool
     framework: Framework
     sources: Any = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", _function.where(self.function))
 
     def call(self) -> Any:
         """Call the function as it wants to be called."""
@@ -62,9 +68,13 @@ class Header:
     format: int = FORMAT
 
 
-def dumps(task: Task) -> bytes:
+def dumps(task: Task, *, same_files: bool = False) -> bytes:
     """The bytes of a task file.
 
+    Args:
+        task: What to write.
+        same_files: The workers find the modules of this process on their path (this machine; a working directory that
+            goes along), so those go by name. False: the user's own modules go by value.
     Raises:
         TypeError: Something that the function uses, or the config, cannot be pickled; the message names it.
     """
@@ -74,7 +84,7 @@ def dumps(task: Task) -> bytes:
         "format": FORMAT,
         "python": python_version(),
         "paceline": paceline.__version__,
-        "function": _function.where(task.function),
+        "function": task.name,
     }
     # A dict, not the dataclass: a newer version may have more to say.
     body = _pickling.dumps(
@@ -86,6 +96,7 @@ def dumps(task: Task) -> bytes:
             "datasets": task.sources,
         },
         module=getattr(task.function, "__module__", None),
+        same_files=same_files,
     )
     return json.dumps(header).encode() + b"\n" + body
 
@@ -143,6 +154,7 @@ def loads(data: bytes) -> Task:
         takes_config=told["takes_config"],
         framework=told["framework"],
         sources=told["datasets"],
+        name=about.function,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from paceline import _contract as c
 from paceline.train import Checkpoint
@@ -17,6 +17,9 @@ from paceline.trainer._backend import Backend
 from paceline.trainer._framework import Framework
 from paceline.trainer._plan import Plan
 from paceline.trainer._task import Task
+
+if TYPE_CHECKING:
+    from paceline.data import DataConfig
 
 _HINTS = {
     "train_loop": "the function is the first argument, or train_loop_per_worker",
@@ -46,7 +49,7 @@ class Trainer:
         scaling_config: ScalingConfig | None = None,
         run_config: RunConfig | None = None,
         datasets: Mapping[str, Any] | None = None,
-        dataset_config: Any = None,
+        dataset_config: DataConfig | None = None,
         resume_from_checkpoint: Checkpoint | None = None,
         backend: Backend | None = None,
         train_loop_per_worker: Callable[..., Any] = _NOT_GIVEN,
@@ -69,6 +72,8 @@ class Trainer:
             framework: What surrounds the function; the trainers of the framework packages give it.
         Raises:
             TypeError, ValueError: An argument cannot be used; the message says what to change.
+            FileNotFoundError: A local file of `datasets` is not there.
+            ImportError: `datasets` need pyarrow, which is not installed.
         """
         function = _one_function(train_fn, train_loop_per_worker)
         if unknown:
@@ -81,7 +86,7 @@ class Trainer:
                 config=_config(train_loop_config, function, takes_config),
                 takes_config=takes_config,
                 framework=_of_kind("framework", framework, Framework) or Framework(),
-                sources=_sources(datasets, dataset_config),
+                sources=_sources(datasets, dataset_config, here=backend is None),
             ),
             scaling=_of_kind("scaling_config", scaling_config, ScalingConfig) or ScalingConfig(),
             run=_of_kind("run_config", run_config, RunConfig) or RunConfig(),
@@ -172,12 +177,12 @@ def _config(given: Any, function: Any, takes_config: bool) -> dict[str, Any] | N
     return dict(given)
 
 
-def _sources(datasets: Any, dataset_config: Any) -> Any:
-    if datasets is None and dataset_config is None:
+def _sources(datasets: Any, dataset_config: Any, *, here: bool) -> Any:
+    if not datasets and dataset_config is None:
         return None
-    from importlib import import_module
+    from paceline.data import open_sources
 
-    return import_module("paceline.data").open_sources(datasets or {}, dataset_config)
+    return open_sources(datasets, dataset_config, here=here)
 
 
 def _refuse_nesting() -> None:

@@ -5,11 +5,13 @@ The agent starts it, as it starts any training script. Nothing is imported here 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from paceline import _contract as c
@@ -31,13 +33,15 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise SystemExit("usage: python -m paceline.trainer.worker TASK")
     _lifetime.end_with_parent()
+    _forget_work_directory()
     try:
         task = loads(_taskfiles.read(arguments[0]))
     except TaskError as e:
-        # Nothing changes by a restart: the agent tells this code and this type as InvalidConfig. Where in our own code it
-        # was seen helps nobody.
+        # Nothing changes by a restart: the agent tells this code and this type as InvalidConfig. Where in our own code
+        # it was seen helps nobody.
         _tell(e.with_traceback(None))
         raise SystemExit(c.EXIT_INVALID_CONFIG) from None
+    _define_in_main(task.function)
     del sys.argv[1:]  # a parser in the function would take it for its own
     try:
         run(task)
@@ -50,12 +54,22 @@ def main(arguments: list[str]) -> None:
 def run(task: Task) -> None:
     """Call the function within the framework's session; this process's rank variables are set."""
     tell_params(task)
-    if task.sources is not None:
-        from importlib import import_module
-
-        import_module("paceline.train._shards").provide(task.sources)
-    with task.framework.session():
+    with _datasets(task.sources), task.framework.session():
         task.call()
+
+
+@contextlib.contextmanager
+def _datasets(sources: Any) -> Iterator[None]:
+    if sources is None:
+        yield
+        return
+    from paceline.train import _shards
+
+    _shards.provide(sources)
+    try:
+        yield
+    finally:
+        _shards.provide({})
 
 
 def tell_params(task: Task) -> None:
@@ -65,7 +79,7 @@ def tell_params(task: Task) -> None:
         return
     from paceline._metrics import json_safe
 
-    told = {"train_fn": _function.where(task.function)}
+    told = {"train_fn": task.name}
     line = _params({**told, "train_loop_config": json_safe(task.config or {})})
     if len(line) > _LONGEST_PARAMS:
         line = _params({**told, "train_loop_config": f"{len(line)} characters: too long to be kept here"})
@@ -83,6 +97,24 @@ def below(trace: TracebackType | None) -> TracebackType | None:
     while rest is not None and rest.tb_frame.f_code.co_filename.startswith((own, "<frozen")):
         rest = rest.tb_next
     return rest or trace
+
+
+def _forget_work_directory() -> None:
+    """`python -m` puts the working directory first on the path; in a run on this machine, workers write there."""
+    work = os.environ.get(c.WORK_DIR)
+    if work and not getattr(sys.flags, "safe_path", False) and Path(sys.path[0]).resolve() == Path(work).resolve():
+        del sys.path[0]
+
+
+def _define_in_main(function: Any) -> None:
+    """Classes and functions of the script's `__main__` are found there again: `pickle` looks for them by name."""
+    own = ModuleType("__main__")
+    # The module that runs now lives on below it.
+    own.__dict__["__paceline__"] = sys.modules["__main__"]
+    for name, value in getattr(_function.innermost(function), "__globals__", {}).items():
+        if getattr(value, "__module__", None) == "__main__":
+            setattr(own, name, value)
+    sys.modules["__main__"] = own
 
 
 def _tell(error: BaseException) -> None:

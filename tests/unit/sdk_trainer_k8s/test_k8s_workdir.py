@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,21 @@ import pytest
 
 import paceline
 from paceline.trainer.cluster import workdir
+
+PACK = """
+import sys
+from pathlib import Path
+root = Path(sys.argv[1])
+sys.path.insert(0, str(root / "project"))
+import mine_alone
+from paceline.trainer import Framework, Kubernetes, Task
+from paceline.trainer.cluster import taskplace
+task = Task(mine_alone.train_fn, None, False, Framework(), name="mine_alone.py:train_fn")
+for name, data in taskplace.files(task, Kubernetes(image="i", working_dir=root / "project")).items():
+    (root / name).write_bytes(data)
+other = taskplace.files(task, Kubernetes(image="i", working_dir=root / "elsewhere"))
+(root / "without").write_bytes(other["task"])
+"""
 
 
 def make(root: Path) -> Path:
@@ -53,24 +69,19 @@ def test_a_worker_imports_from_it_before_the_task_is_read(tmp_path: Path) -> Non
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, tmp_path / target, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "mine_alone.py").write_text("def train_fn():\n    print('trained by', __name__)\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "project" / "mine_alone.py").write_text("def train_fn():\n    print('trained by', __file__)\n")
+    subprocess.run([sys.executable, "-c", PACK, str(tmp_path)], check=True)
     task = tmp_path / "task"
-    (tmp_path / "working_dir.zip").write_bytes(workdir.pack(tmp_path / "project"))
-    make_task = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import json, pickle, mine_alone\n"
-        "from paceline.trainer import Framework, _task\n"
-        "told = dict(function=mine_alone.train_fn, train_loop_config=None, takes_config=False,"
-        " framework=Framework(), datasets=None)\n"
-        "head = dict(format=1, python=_task.python_version(), paceline='0', function='mine_alone.py:train_fn')\n"
-        "open(sys.argv[2], 'wb').write(json.dumps(head).encode() + b'\\n' + pickle.dumps(told))\n"
-    )
-    subprocess.run([sys.executable, "-c", make_task, str(tmp_path / "project"), str(task)], check=True)
+    # By name where the directory that goes along has the module, so that it is one module; else by value.
+    assert b"trained by" not in task.read_bytes()
+    assert b"trained by" in (tmp_path / "without").read_bytes()
     # -S: no site-packages, as in an image that has nothing but Python.
     worker = [sys.executable, "-S", "-m", "paceline.trainer.worker", str(task)]
     environment = {"PYTHONPATH": str(tmp_path / "brought/core"), "TMPDIR": str(tmp_path)}
     done = subprocess.run(worker, env=environment, cwd="/", capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("trained by mine_alone\n", 0), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"trained by {tmp_path}/paceline-working-dir-\w+/mine_alone\.py\n", done.stdout)
 
     task.write_bytes(task.read_bytes().replace(b'"python": "', b'"python": "9.', 1))
     refused = subprocess.run(worker, env=environment, cwd="/", capture_output=True, text=True, check=False)

@@ -25,7 +25,7 @@ def run(plan: Plan, backend: Kubernetes, *, detach: bool) -> Result | RunHandle:
         ClusterError: The cluster cannot be used.
     """
     order = order_of(plan)
-    content = taskplace.files(_task.dumps(plan.task), backend)
+    content = taskplace.files(plan.task, backend)
     place = taskplace.directory(order, backend, content)
     wanted = manifest.trainjob(order, backend, uploaded=place)
     cluster = connected(backend.kubeconfig, backend.context, backend.namespace)
@@ -65,7 +65,7 @@ def to_manifest(plan: Plan, backend: Kubernetes) -> str:
             "to_manifest() of a run without a name would make another job each time: pass RunConfig(name=...)"
         )
     order = order_of(plan)
-    content = taskplace.files(_task.dumps(plan.task), backend)
+    content = taskplace.files(plan.task, backend)
     if not manifest.fits_config_map(content):
         raise ValueError(
             f"the task has {sum(map(len, content.values()))} bytes, and a manifest holds"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from paceline import _contract as c
 from paceline.storage import StorageError, join, resolve, retry
+from paceline.trainer import _task
+from paceline.trainer._pickling import own_modules
+from paceline.trainer._task import Task
 from paceline.trainer._taskfiles import WORKING_DIR
 from paceline.trainer.cluster.manifest import CONFIG_MAP_BYTES, TASK_FILE, Order, fits_config_map
 from paceline.trainer.cluster.settings import Kubernetes
@@ -16,15 +22,31 @@ from paceline.trainer.cluster.workdir import pack
 PATIENCE_S = 20.0
 
 
-def files(task: bytes, backend: Kubernetes) -> dict[str, bytes]:
+def files(task: Task, backend: Kubernetes) -> dict[str, bytes]:
     """The task, and the working directory where one goes along.
 
     Raises:
+        TypeError: Something that the function uses cannot be pickled.
         ValueError: The working directory cannot go along.
     """
     if backend.working_dir is None:
-        return {TASK_FILE: task}
-    return {TASK_FILE: task, WORKING_DIR: pack(backend.working_dir, backend.exclude)}
+        return {TASK_FILE: _task.dumps(task)}
+    archive = pack(backend.working_dir, backend.exclude)
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        same_files = _holds(Path(backend.working_dir).expanduser().resolve(), set(packed.namelist()))
+    return {TASK_FILE: _task.dumps(task, same_files=same_files), WORKING_DIR: archive}
+
+
+def _holds(directory: Path, packed: set[str]) -> bool:
+    """Whether the workers import each of the user's modules from the directory, by the name that it has here."""
+    for module in own_modules():
+        assert module.__file__ is not None
+        path = module.__name__.replace(".", "/")
+        file = Path(module.__file__).resolve()
+        names = [name for name in (f"{path}.py", f"{path}/__init__.py") if file == directory / name]
+        if not packed.issuperset(names) or not names:
+            return False
+    return True
 
 
 def directory(order: Order, backend: Kubernetes, content: Mapping[str, bytes]) -> str | None:
