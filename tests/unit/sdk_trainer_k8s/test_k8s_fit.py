@@ -16,6 +16,7 @@ from paceline.client import follow, jobs, podlog
 from paceline.client.errors import ClusterError, NotFoundError
 from paceline.train import RunConfig, ScalingConfig, TrainingFailedError
 from paceline.trainer import Kubernetes, RunHandle, Trainer, Volume, _task
+from paceline.trainer.cluster import ending
 from tests.support.cli_objects import CHECKPOINT, condition, pod
 from tests.support.kube_api import KubeApi, serving
 
@@ -99,6 +100,25 @@ def test_a_failed_run_raises_with_rank_and_traceback(api: KubeApi) -> None:
     assert (error.rank, error.type, error.reason, error.exit_code) == (1, "ValueError", MAX_RESTARTS_REACHED, 1)
     assert (error.traceback, error.path) == (ERROR["traceback"], "/mnt/shared/runs/digits")
     assert "line 3" in str(error)
+
+
+def test_a_store_that_only_pods_reach_is_told_and_the_status_stands_in(
+    api: KubeApi, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "PATIENCE_S", 0.1)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    stored = {"path": "s3://bucket/runs/digits?endpoint_override=http://127.0.0.1:1", "metrics": {"loss": 0.25}}
+    operate(api, {"phase": "Succeeded", "result": stored})
+    run = Trainer(
+        train_fn,
+        train_loop_config={"lr": 0.1},
+        run_config=RunConfig(name="digits", storage_path="s3://bucket/runs?endpoint_override=http://127.0.0.1:1"),
+        backend=Kubernetes(image="i"),
+    )
+    result = run.fit()
+    assert (result.metrics, result.uri) == ({"loss": 0.25}, stored["path"])
+    assert "127.0.0.1:1 cannot be read from here (" in capfd.readouterr().err
 
 
 def test_a_run_that_is_deleted_meanwhile_raises(api: KubeApi) -> None:
