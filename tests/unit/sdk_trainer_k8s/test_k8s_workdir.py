@@ -50,6 +50,7 @@ def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
     assert workdir.pack(other, ["data/", "runs/*"]) == first
     with zipfile.ZipFile(io.BytesIO(first)) as archive:
         assert archive.namelist() == ["lib/model.py", "run.sh", "train.py"]
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert archive.getinfo("run.sh").external_attr >> 16 == 0o755
 
 
