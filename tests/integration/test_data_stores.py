@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from e2e.cluster.gcs import GcsServer
 from e2e.cluster.s3 import S3Server
 from paceline.data import DataConfig, open_sources
 from paceline.storage import StorageError, join, resolve
+from tests.support import timeouts
 from tests.support.faultproxy import FaultProxy
 
 ROWS = 4000
@@ -95,13 +98,27 @@ def test_a_rank_asks_the_store_for_its_part_alone(
     uri = f"{s3_server.make_bucket('tests')}/{uuid.uuid4().hex}/a.parquet?endpoint_override={proxy.endpoint}"
     storage, path = resolve(uri)
     storage.put_file(str(tmp_path / "a.parquet"), path)
-    shard = open_sources({"train": uri})["train"].open(2, 4)
+    source = open_sources({"train": uri})["train"]
+    shard = source.open(2, 4)
     before = asked_bytes(proxy)
     assert sum(len(batch["v"]) for batch in shard.iter_batches()) == 4096
     assert size / 4 < asked_bytes(proxy) - before < size / 3
     before = asked_bytes(proxy)
     assert sum(len(batch["id"]) for batch in shard.iter_batches(columns=["id"])) == 4096
     assert asked_bytes(proxy) - before < size / 20
+
+    # The next row group is on its way before the first batch of this one is used; the one after it is not.
+    monkeypatch.setattr("paceline.data.shard._TOGETHER_BYTES", 0)
+    before = asked_bytes(proxy)
+    batches = iter(source.open().iter_batches(batch_size=8))
+    next(batches)
+    deadline = time.monotonic() + timeouts.LOCAL_S
+    while asked_bytes(proxy) - before < size / 8 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert size / 8 < asked_bytes(proxy) - before < size / 5.5
+    del batches
+    assert "paceline-data" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(

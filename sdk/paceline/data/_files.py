@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paceline.data import _formats
+from paceline.data._stores import Stores
 
 if TYPE_CHECKING:
     from paceline.storage import Storage
@@ -41,10 +42,10 @@ def check(what: str, path: str, given_format: str | None) -> None:
         FileNotFoundError: Nothing is there, or the pattern matches nothing.
         ValueError: The URI or the format is not known.
     """
-    from paceline.storage import StorageError, resolve
+    from paceline.storage import StorageError
 
     try:
-        storage, inside = resolve(path)
+        storage, inside = Stores().storage(path)
         if storage.scheme == "file":
             _formats.of(what, [file.path for file in _find(what, storage, inside, path, given_format)], given_format)
     except StorageError as e:
@@ -54,21 +55,26 @@ def check(what: str, path: str, given_format: str | None) -> None:
         _formats.of(what, [last], None)
 
 
-def find(what: str, path: str, given_format: str | None) -> tuple[Storage, list[File]]:
-    """The store, and the files in the order of their names. Lists a directory where there is one.
+def find(what: str, path: str, given_format: str | None, stores: Stores) -> list[File]:
+    """The files in the order of their names. Lists a directory where there is one.
 
+    Args:
+        what: Begins the error.
+        path: As the user wrote it.
+        given_format: None: the suffixes tell.
+        stores: Of this dataset.
     Raises:
         FileNotFoundError: There are none.
         ValueError: The URI is not understood.
         paceline.storage.StorageError: The store refused.
     """
-    from paceline.storage import StorageError, resolve
+    from paceline.storage import StorageError
 
     try:
-        storage, inside = resolve(path)
+        storage, inside = stores.storage(path)
     except StorageError as e:
         raise ValueError(f"{what}: {e}") from None
-    return storage, _find(what, storage, inside, path, given_format)
+    return _find(what, storage, inside, path, given_format)
 
 
 def _find(what: str, storage: Storage, inside: str, shown: str, given_format: str | None) -> list[File]:

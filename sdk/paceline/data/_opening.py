@@ -5,17 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from paceline.data import _files, _formats, _shared, _units
 from paceline.data._sources import Source
-from paceline.storage import resolve, to_arrow
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
+from paceline.data._stores import Stores
 
 _AT_ONCE = 16  # footers that are asked for at the same time
 
@@ -44,7 +41,7 @@ def opened(source: Source, shared_as: str | None) -> Opened:
     what = f"datasets[{source.name!r}]"
     if isinstance(source.data, pa.Table):
         table = _units.Table(source.data, what)
-        return Opened(what, source.data.schema, [table], [table.counts()])
+        return Opened(what, source.data.schema, [table], [table.look().counts])
     if shared_as is None:
         return _look(source, what)[0]
     # Not what the object holds: two of the same name and run are the same.
@@ -64,18 +61,17 @@ def _look(source: Source, what: str) -> tuple[Opened, list[_Place]]:
     from concurrent.futures import ThreadPoolExecutor
 
     places: list[_Place] = []
-    if source.data is not None:
-        units, schema = _of_dataset(source.data), source.data.schema
-    else:
-        for origin, path in enumerate(source.paths):
-            found = _files.find(what, path, source.format)[1]
-            places += [_Place(origin, file.path, file.size) for file in found]
-        units, schema = _of_places(source, what, places), None
+    stores = Stores()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        if schema is None:
-            schema = _one_schema(units, pool)
-        counts = list(pool.map(lambda unit: unit.counts(), units))
-    return Opened(what, schema, units, counts), places
+        if source.data is not None:
+            units = _of_dataset(source.data)
+        else:
+            found = pool.map(lambda path: _files.find(what, path, source.format, stores), source.paths)
+            places = [_Place(origin, file.path, file.size) for origin, files in enumerate(found) for file in files]
+            units = _of_places(source, what, places, stores)
+        looks = list(pool.map(lambda unit: unit.look(), units))
+    schema = source.data.schema if source.data is not None else _one_schema(units, looks)
+    return Opened(what, schema, units, [look.counts for look in looks]), places
 
 
 def _of_dataset(dataset: Any) -> list[_units.Unit]:
@@ -85,29 +81,27 @@ def _of_dataset(dataset: Any) -> list[_units.Unit]:
     ]
 
 
-def _of_places(source: Source, what: str, places: Sequence[_Place]) -> list[_units.Unit]:
+def _of_places(source: Source, what: str, places: Sequence[_Place], stores: Stores) -> list[_units.Unit]:
     kind = _formats.of(what, [place.path for place in places], source.format)
-    filesystems = [to_arrow(*resolve(path))[0] for path in source.paths]
+    filesystems = [stores.filesystem(path) for path in source.paths]
     if kind in ("arrow", "parquet"):
         made = _units.ArrowFile if kind == "arrow" else _units.ParquetFile
         return [made(filesystems[place.origin], place.path, place.size) for place in places]
     form = ds.CsvFileFormat() if kind == "csv" else ds.JsonFileFormat()
     return [
+        # A size that is known saves a request for each file.
         _units.Fragment(
-            # A size that is known saves a request for each file.
-            form.make_fragment(place.path, filesystems[place.origin], file_size=place.size),
-            place.path,
-            place.size,
+            form.make_fragment(place.path, filesystems[place.origin], file_size=place.size), place.path, place.size
         )
         for place in places
     ]
 
 
-def _one_schema(units: Sequence[_units.Unit], pool: Executor) -> pa.Schema:
+def _one_schema(units: Sequence[_units.Unit], looks: Sequence[_units.Look]) -> pa.Schema:
     """That of the first file; the others need its columns, in any order, and of types that can be cast."""
-    first, *others = pool.map(lambda unit: unit.schema(), units)
-    for unit, schema in zip(units[1:], others, strict=True):
-        if missing := [name for name in first.names if name not in schema.names]:
+    first = looks[0].schema
+    for unit, look in zip(units, looks, strict=True):
+        if missing := [name for name in first.names if name not in look.schema.names]:
             raise ValueError(
                 f"{unit.name} has no column {missing[0]!r}, which {units[0].name} has: the files of a dataset need the"
                 " same columns"
@@ -126,5 +120,5 @@ def _told(found: Opened, places: Sequence[_Place]) -> dict[str, Any]:
 def _from_told(source: Source, what: str, told: dict[str, Any]) -> Opened:
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(told["schema"])))
     places = [_Place(*place) for place in told["places"]]
-    units = _of_dataset(source.data) if source.data is not None else _of_places(source, what, places)
+    units = _of_dataset(source.data) if source.data is not None else _of_places(source, what, places, Stores())
     return Opened(what, schema, units, told["counts"])

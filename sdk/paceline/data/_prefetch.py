@@ -26,18 +26,33 @@ def prefetched(items: Generator[T, None, None], ahead: int) -> Iterator[T]:
         finally:
             items.close()
         return
-    handoff: _Handoff[T] = _Handoff(ahead)
-    thread = threading.Thread(target=_fill, args=(items, handoff), name="paceline-data", daemon=True)
-    thread.start()
+    started = Started(items, ahead)
     try:
-        while found := handoff.take():
+        yield from started.rest()
+    finally:
+        started.close()
+
+
+class Started(Generic[T]):
+    """Items that a thread makes from now on, up to some of them ahead. Whoever makes one closes it."""
+
+    def __init__(self, items: Generator[T, None, None], ahead: int) -> None:
+        self._handoff: _Handoff[T] = _Handoff(ahead)
+        self._thread = threading.Thread(target=_fill, args=(items, self._handoff), name="paceline-data", daemon=True)
+        self._thread.start()
+
+    def rest(self) -> Iterator[T]:
+        """The items that nobody has taken yet. Raises an error of the thread behind those before it."""
+        while found := self._handoff.take():
             yield found[0]
             del found  # not held while the next one is waited for
-    finally:
-        handoff.stop()
-        # The garbage collector may run this in the thread itself.
-        if thread is not threading.current_thread():
-            thread.join()
+
+    def close(self) -> None:
+        """End the thread, and wait for that."""
+        self._handoff.stop()
+        # The garbage collector may call this in the thread itself.
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
 
 def _fill(items: Generator[T, None, None], handoff: _Handoff[T]) -> None:

@@ -110,7 +110,7 @@ def _source(name: str, value: Any, config: DataConfig, *, here: bool) -> Source:
     return Source(
         name,
         paths=paths,
-        data=None if paths else _in_memory(what, value),
+        data=None if paths else _in_memory(what, value, here=here),
         format=form,
         split=config.splits(name),
         shuffle=config.shuffles(name),
@@ -141,7 +141,7 @@ def _paths(what: str, value: Any, *, here: bool) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _in_memory(what: str, value: Any) -> Any:
+def _in_memory(what: str, value: Any, *, here: bool) -> Any:
     """Told by the library of its class, so that none is imported for the others."""
     libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
     if "pandas" in libraries and type(value).__name__ == "DataFrame":
@@ -157,7 +157,7 @@ def _in_memory(what: str, value: Any) -> Any:
         if isinstance(value, dataset.InMemoryDataset):  # cannot be pickled
             return value.to_table()
         if isinstance(value, dataset.Dataset):
-            return _checked(what, value)
+            return _checked(what, value, here=here)
     raise TypeError(f"{what} is a {type(value).__name__}: give {_KINDS}")
 
 
@@ -170,7 +170,12 @@ def _table(what: str, frame: Any) -> Any:
         raise ValueError(f"{what}: this DataFrame has no form in Arrow: {e}") from e
 
 
-def _checked(what: str, dataset: Any) -> Any:
+def _checked(what: str, dataset: Any, *, here: bool) -> Any:
+    if not here and _holds_a_key(getattr(dataset, "filesystem", None)):
+        raise ValueError(
+            f"{what} has a filesystem with an access key in it, which would be written into the cluster with the"
+            " training function: give the URI, or a filesystem without keys; the pods find theirs in the environment"
+        )
     try:
         dataset.get_fragments()
     except ValueError:
@@ -179,3 +184,13 @@ def _checked(what: str, dataset: Any) -> Any:
             " itself and filter in the training function, or write the rows that you want to files of their own"
         ) from None
     return dataset
+
+
+def _holds_a_key(filesystem: Any) -> bool:
+    from pyarrow import fs
+
+    while isinstance(filesystem, fs.SubTreeFileSystem):
+        filesystem = filesystem.base_fs
+    if getattr(filesystem, "type_name", "") != "s3":
+        return False
+    return any(part.get("secret_key") for part in filesystem.__reduce__()[1] if isinstance(part, dict))

@@ -8,31 +8,54 @@ from collections.abc import Generator, Iterator, Sequence
 import pyarrow as pa
 
 from paceline.data._opening import Opened
+from paceline.data._prefetch import Started
 from paceline.data._split import Stretch
 
 
 def rows(opened: Opened, stretches: Sequence[Stretch], columns: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
     """The rows of the stretches, in order, a part of a row group at a time.
 
+    A store is asked for the next stretch while this one is used: otherwise the training would wait at each row group.
+
     Raises:
         RuntimeError: A file has fewer rows than when it was counted.
     """
-    for stretch in stretches:
-        unit = opened.units[stretch.unit]
-        skip, left = stretch.skip, stretch.rows
-        for batch in unit.read(stretch.first, stretch.last, columns, opened.schema):
-            found = batch.slice(skip, left)
-            skip -= min(skip, batch.num_rows)
-            left -= found.num_rows
-            if found.num_rows:
-                yield found
-            if not left:
-                break
-        if left:
-            raise RuntimeError(
-                f"{unit.name} has {left} rows fewer than when the run counted them: the files of a dataset have to stay"
-                " as they are while a run reads them"
-            )
+    started: deque[Started[pa.RecordBatch]] = deque()
+    waiting = iter([stretch for stretch in stretches if opened.units[stretch.unit].remote])
+    try:
+        for stretch in stretches:
+            unit = opened.units[stretch.unit]
+            if not unit.remote:
+                yield from _part(unit.name, stretch, _read(opened, stretch, columns))
+                continue
+            while len(started) < 2 and (later := next(waiting, None)) is not None:
+                started.append(Started(_read(opened, later, columns), 1))
+            yield from _part(unit.name, stretch, started[0].rest())
+            started.popleft().close()
+    finally:
+        while started:
+            started.pop().close()
+
+
+def _read(opened: Opened, stretch: Stretch, columns: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
+    yield from opened.units[stretch.unit].read(stretch.first, stretch.last, columns, opened.schema)
+
+
+def _part(name: str, stretch: Stretch, found: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    skip, left = stretch.skip, stretch.rows
+    for batch in found:
+        mine = batch.slice(skip, left)
+        skip -= min(skip, batch.num_rows)
+        left -= mine.num_rows
+        if mine.num_rows:
+            yield mine
+        if not left:
+            return
+    if left:
+        raise RuntimeError(
+            f"{name} has {left} rows fewer than when the run counted them: the files of a dataset have to stay as they"
+            " are while a run reads them"
+        )
 
 
 def batched(found: Iterator[pa.RecordBatch], size: int, *, drop_last: bool) -> Iterator[pa.Table]:

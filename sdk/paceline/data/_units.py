@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -24,19 +25,25 @@ _BUFFER_BYTES = 8 * 1024 * 1024
 _KEPT_FOOTER_BYTES = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of a unit without its rows."""
+
+    schema: pa.Schema
+    counts: tuple[int, ...]  # rows of each piece
+
+
 class Unit(Protocol):
     """A file, a fragment of a dataset, or a table."""
 
     name: str
     size: int
     """Bytes; 0 where they are not known."""
+    remote: bool
+    """Whether a store has to be asked for the rows, so that asking early pays."""
 
-    def counts(self) -> tuple[int, ...]:
-        """Rows of each piece."""
-        ...
-
-    def schema(self) -> pa.Schema:
-        """Its own columns."""
+    def look(self) -> Look:
+        """Its columns, and the rows of its pieces."""
         ...
 
     def read(self, first: int, last: int, columns: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -58,20 +65,18 @@ class Fragment:
 
     def __init__(self, fragment: Any, name: str, size: int = 0) -> None:
         self._fragment = fragment
+        self.remote = is_remote(getattr(fragment, "filesystem", None))
         self.name = name
         self.size = size
 
-    def counts(self) -> tuple[int, ...]:
-        """From the footer of Parquet; text is read through."""
+    def look(self) -> Look:
+        """From the footer of Parquet; the types of text from its first rows, for their number it is read through."""
         with told(self.name):
             if isinstance(self._fragment, ds.ParquetFileFragment):
-                return tuple(group.num_rows for group in self._fragment.row_groups)
-            return (self._fragment.count_rows(),)
-
-    def schema(self) -> pa.Schema:
-        """From the footer; of text from its first rows."""
-        with told(self.name):
-            return self._fragment.physical_schema
+                counts = tuple(group.num_rows for group in self._fragment.row_groups)
+            else:
+                counts = (self._fragment.count_rows(),)
+            return Look(self._fragment.physical_schema, counts)
 
     def read(self, first: int, last: int, columns: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """A scan of the row groups."""
@@ -87,20 +92,16 @@ class ArrowFile:
 
     def __init__(self, filesystem: Any, path: str, size: int = 0) -> None:
         self._filesystem = filesystem
+        self.remote = is_remote(filesystem)
         self.name = path
         self.size = size
 
-    def counts(self) -> tuple[int, ...]:
-        """Only one column is read: the format has no count of its own."""
+    def look(self) -> Look:
+        """Of the rows one column is read: the format has no count of its own."""
         with told(self.name), self._open() as reader:
-            fields = _narrowest(reader.schema)
-        with told(self.name), self._open(fields) as reader:
-            return tuple(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
-
-    def schema(self) -> pa.Schema:
-        """From its head."""
-        with told(self.name), self._open() as reader:
-            return reader.schema
+            schema = reader.schema
+        with told(self.name), self._open(_narrowest(schema)) as reader:
+            return Look(schema, tuple(reader.get_batch(i).num_rows for i in range(reader.num_record_batches)))
 
     def read(self, first: int, last: int, columns: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The record batches, of the columns that are asked for alone."""
@@ -135,20 +136,16 @@ class ParquetFile:
 
     def __init__(self, filesystem: Any, path: str, size: int = 0) -> None:
         self._filesystem = filesystem
-        self._remote = filesystem.type_name != "local"
+        self.remote = is_remote(filesystem)
         self._footer: Any = None
         self.name = path
         self.size = size
 
-    def counts(self) -> tuple[int, ...]:
+    def look(self) -> Look:
         """From the footer."""
         with told(self.name), self._open() as file:
-            return tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
-
-    def schema(self) -> pa.Schema:
-        """From the footer."""
-        with told(self.name), self._open() as file:
-            return file.schema_arrow
+            footer = file.metadata
+            return Look(file.schema_arrow, tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups)))
 
     def read(self, first: int, last: int, columns: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Decoded a few MiB at a time; each row group is asked of a store in one go, unless it is huge."""
@@ -159,7 +156,7 @@ class ParquetFile:
             groups = [self._footer.row_group(number) for number in range(first, last)]
             rows, size = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
             huge = size > _HUGE_BYTES
-            how = {"pre_buffer": self._remote and not huge, "buffer_size": _BUFFER_BYTES if huge else 0}
+            how = {"pre_buffer": self.remote and not huge, "buffer_size": _BUFFER_BYTES if huge else 0}
             footer = self._footer
             if footer.serialized_size > _KEPT_FOOTER_BYTES:
                 self._footer = None
@@ -176,19 +173,16 @@ class Table:
     """Rows in memory."""
 
     size = 0
+    remote = False
 
     def __init__(self, table: Any, name: str) -> None:
         self._batches = table.to_batches()
         self._schema = table.schema
         self.name = name
 
-    def counts(self) -> tuple[int, ...]:
-        """Of its record batches."""
-        return tuple(batch.num_rows for batch in self._batches)
-
-    def schema(self) -> pa.Schema:
-        """The table's."""
-        return self._schema
+    def look(self) -> Look:
+        """Its record batches."""
+        return Look(self._schema, tuple(batch.num_rows for batch in self._batches))
 
     def read(self, first: int, last: int, columns: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """No copy."""
@@ -212,6 +206,13 @@ def told(name: str) -> Iterator[None]:
         raise ValueError(f"cannot read {name}: {e}") from e
     except OSError as e:
         raise StorageError(f"cannot read {name}: {e}", retryable=True) from e
+
+
+def is_remote(filesystem: Any) -> bool:
+    """Whether it is not the local one (or none)."""
+    while getattr(filesystem, "type_name", "") == "subtree":
+        filesystem = filesystem.base_fs
+    return getattr(filesystem, "type_name", "local") != "local"
 
 
 def as_schema(batch: pa.RecordBatch, columns: Sequence[str], schema: pa.Schema) -> pa.RecordBatch:

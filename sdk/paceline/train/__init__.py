@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paceline.train._failure import TrainingFailedError
     from paceline.train._result import Result
     from paceline.train._scaling import ScalingConfig
-    from paceline.train._shards import DataConfig, get_dataset_shard
+    from paceline.train._shards import DataConfig, get_dataset_shard, use_datasets
 
 __all__ = [
     "Checkpoint",
@@ -40,6 +40,7 @@ __all__ = [
     "get_dataset_shard",
     "report",
     "should_stop",
+    "use_datasets",
 ]
 
 # Not needed by a worker, and `dataclasses` alone would double what the import of this module takes.
@@ -53,6 +54,7 @@ _LATER = {
     "SyncConfig": "_configs",
     "TrainingFailedError": "_failure",
     "get_dataset_shard": "_shards",
+    "use_datasets": "_shards",
 }
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paceline import _contract as c
-from paceline.data import DataConfig
+from paceline.data import DataConfig, open_sources
 from paceline.train._context import get_context
 
 if TYPE_CHECKING:
     from paceline.data import DataShard, Source
 
-__all__ = ["DataConfig", "get_dataset_shard", "provide"]
+__all__ = ["DataConfig", "get_dataset_shard", "provide", "use_datasets"]
 
 _lock = threading.Lock()
 _sources: Mapping[str, Source] = {}
@@ -31,6 +31,20 @@ def provide(sources: Mapping[str, Source]) -> None:
     with _lock:
         _sources = dict(sources)
         _opened.clear()
+
+
+def use_datasets(datasets: Mapping[str, Any], dataset_config: DataConfig | None = None) -> None:
+    """Give this process its datasets, where no trainer does: in the script of a TrainJob, under torchrun, on its own.
+
+    Call it on every rank, before `get_dataset_shard`, with the same arguments.
+
+    Args:
+        datasets: As a trainer takes them: name -> path or URI, a list of them, a `pyarrow.dataset.Dataset`, ...
+        dataset_config: None: all are split, formats by suffix.
+    Raises:
+        TypeError, ValueError, FileNotFoundError, ImportError: As `paceline.data.open_sources`.
+    """
+    provide(open_sources(datasets, dataset_config))
 
 
 def get_dataset_shard(name: str = "train") -> DataShard:
@@ -74,4 +88,7 @@ def _sentence(name: str) -> str:
     example = f"datasets={{{name!r}: 's3://bucket/{name}/*.parquet'}}"
     if os.environ.get(c.AGENT_SOCKET) or os.environ.get(c.RUN_ID):
         return f"this run has no datasets: give the trainer {example}"
-    return f"datasets are there in a worker of a trainer: pass {example} to TorchTrainer or TensorflowTrainer"
+    return (
+        f"this process has no datasets: pass {example} to TorchTrainer or TensorflowTrainer, or call"
+        f" paceline.train.use_datasets({{{name!r}: ...}}) in a script of your own"
+    )

@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> None:
         raise SystemExit("usage: python -m paceline.trainer.worker TASK")
     _lifetime.end_with_parent()
     _forget_work_directory()
+    del sys.argv[1:]  # a parser in the function, or in a module of the user's, would take it for its own
     try:
         task = loads(_taskfiles.read(arguments[0]))
     except TaskError as e:
@@ -42,7 +43,6 @@ def main(arguments: list[str]) -> None:
         _tell(e.with_traceback(None))
         raise SystemExit(c.EXIT_INVALID_CONFIG) from None
     _define_in_main(task.function)
-    del sys.argv[1:]  # a parser in the function would take it for its own
     try:
         run(task)
     except Exception as e:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,11 @@ def test_batches_are_tensors_and_feed_a_pipeline(labels: Any) -> None:
     assert batch["text"][0] == f"a {labels[0]}".encode()
 
     shard.set_epoch(0)
-    batches = shard.iter_tf_batches(batch_size=64, columns=["image", "label"], dtypes=tf.float32)
-    signature = (tf.TensorSpec((None, 64), tf.float32), tf.TensorSpec((None,), tf.float32))
-    pipeline = tf.data.Dataset.from_generator(
-        lambda: ((batch["image"], batch["label"]) for batch in batches), output_signature=signature
-    )
+    page = (Path(__file__).parents[3] / "docs/guides/datasets.md").read_text()
+    (block,) = (text for text in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "tf.data" in text)
+    names = {"tf": tf, "shard": shard}
+    exec(compile(block, "datasets.md", "exec"), names)
+    pipeline: Any = names["dataset"]
     for _ in range(2):
         seen = [int(label) for _, label in pipeline.unbatch().as_numpy_iterator()]
         assert seen == labels[:898].tolist()

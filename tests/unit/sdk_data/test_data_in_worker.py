@@ -23,7 +23,7 @@ def test_each_rank_gets_its_part_under_the_name_of_the_dataset(monkeypatch: pyte
     table = pa.table({"x": range(10)})
     config = train.DataConfig(datasets_to_split=["train"])
     assert train.DataConfig is DataConfig
-    _shards.provide(open_sources({"train": table, "test": table}, config))
+    train.use_datasets({"train": table, "test": table}, config)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     shard = train.get_dataset_shard("train")
@@ -38,7 +38,7 @@ def test_each_rank_gets_its_part_under_the_name_of_the_dataset(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        pytest.param({}, "in a worker of a trainer: pass datasets={'x': 's3://bucket/x/*.parquet'}", id="outside"),
+        pytest.param({}, "pass datasets={'x': 's3://bucket/x/*.parquet'} to TorchTrainer", id="outside"),
         pytest.param({"PACELINE_RUN_ID": "1"}, "this run has no datasets: give the trainer datasets={'x'", id="none"),
     ],
 )

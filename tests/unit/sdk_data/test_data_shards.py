@@ -72,6 +72,7 @@ def ids(shard: DataShard, **options: Any) -> list[int]:
     batch_size=st.integers(1, 9),
     skip=st.integers(0, 3),
     prefetch=st.sampled_from([0, 2]),
+    remote=st.sets(st.integers(0, 3)),
 )
 @settings(max_examples=60, deadline=None)
 def test_the_shards_are_the_dataset_without_the_remainder(
@@ -83,6 +84,7 @@ def test_the_shards_are_the_dataset_without_the_remainder(
     batch_size: int,
     skip: int,
     prefetch: int,
+    remote: set[int],
 ) -> None:
     total = sum(map(sum, layout))
     if total < world_size:
@@ -91,6 +93,8 @@ def test_the_shards_are_the_dataset_without_the_remainder(
     with tempfile.TemporaryDirectory() as folder:
         for_each = []
         for shard in shards(write(Path(folder), layout, kind), world_size, shuffle=shuffle):
+            for number, unit in enumerate(shard._opened.units):
+                unit.remote = number in remote  # read ahead, as of a store
             batches = shard.iter_batches(**options)
             found = [list(map(int, batch["id"])) for batch in batches]
             assert [len(batch) for batch in found[:-1]] == [batch_size] * (len(found) - 1)

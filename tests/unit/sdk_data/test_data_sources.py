@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from paceline.data import DataConfig, open_sources
 
@@ -168,6 +169,22 @@ def test_paths_of_pods_are_not_looked_at_here() -> None:
     assert sources["train"].describe() == "/mnt/shared/train/*.parquet"
     with pytest.raises(ValueError, match="a pod knows no relative path"):
         open_sources({"train": "train/*.parquet"}, here=False)
+
+
+def test_an_access_key_in_a_filesystem_does_not_travel_to_a_cluster() -> None:
+    where: dict[str, Any] = {"endpoint_override": "127.0.0.1:1", "scheme": "http", "region": "us-east-1"}
+    form, schema = ds.ParquetFileFormat(), pa.schema([("x", pa.int64())])
+
+    def dataset(**keys: str) -> Any:
+        return ds.FileSystemDataset(
+            [], schema, form, filesystem=fs.SubTreeFileSystem("b", fs.S3FileSystem(**where, **keys))
+        )
+
+    open_sources({"train": dataset()}, here=False)
+    open_sources({"train": dataset(access_key="AK", secret_key="hidden")})
+    with pytest.raises(ValueError, match="has a filesystem with an access key in it") as caught:
+        open_sources({"train": dataset(access_key="AK", secret_key="hidden")}, here=False)
+    assert "hidden" not in str(caught.value)
 
 
 def test_without_pyarrow_the_extra_is_named_before_anything_is_started(
