@@ -32,13 +32,13 @@ def goes_on() -> None:
 
 
 def start(function: Any, name: str, **arguments: Any) -> RunHandle:
-    """Start a run of two workers that goes on without this process."""
+    """Start a run of two workers in one pod that goes on without this process."""
     image, storage, secret = sys.argv[1:]
     handle: RunHandle = Trainer(
         function,
-        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.1}, placement_strategy="SPREAD"),
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.1}),
         run_config=RunConfig(name=name, storage_path=storage),
-        backend=Kubernetes(image=image, storage_secret=secret),
+        backend=Kubernetes(image=image, storage_secret=secret, per_pod=2),
         **arguments,
     ).fit(detach=True)
     return handle

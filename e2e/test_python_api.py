@@ -81,7 +81,7 @@ def test_a_function_of_another_python_is_refused_without_a_restart(space: Worksp
     trainer = Trainer(
         in_other_python,
         train_loop_config={"x": 1},
-        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.1}),
+        scaling_config=ScalingConfig(resources_per_worker={"CPU": 0.1}),
         run_config=RunConfig(
             name="other-python", storage_path=space.storage_path, failure_config=FailureConfig(max_failures=3)
         ),
