@@ -34,6 +34,9 @@ GRACE_SECONDS: Final = "PACELINE_GRACE_SECONDS"
 STALL_SECONDS: Final = "PACELINE_STALL_SECONDS"
 ARTIFACTS: Final = "PACELINE_ARTIFACTS"
 
+# Set by a process that runs the function of a trainer, for its children: no second run begins in there.
+IN_FIT: Final = "PACELINE_IN_FIT"
+
 # Set by the agent alone.
 AGENT_SOCKET: Final = "PACELINE_AGENT_SOCKET"
 STAGING: Final = "PACELINE_STAGING"

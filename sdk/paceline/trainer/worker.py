@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> None:
 
 def run(task: Task) -> None:
     """Call the function within the framework's session; this process's rank variables are set."""
+    os.environ[c.IN_FIT] = task.name
     tell_params(task)
     with _datasets(task.sources), task.framework.session():
         task.call()
