@@ -65,6 +65,7 @@ DEFAULT_MASTER_PORT: Final = 29500
 TERMINATION_MESSAGE_BYTES: Final = 4096
 
 EXIT_INVALID_CONFIG: Final = 64
+TASK_ERROR: Final = "TaskError"  # with that code: a worker of `paceline.trainer` cannot use what it was given
 EXIT_STORAGE: Final = 70
 EXIT_LEAD_LOST: Final = 75
 EXIT_STALLED: Final = 76
