@@ -35,8 +35,11 @@ def first_step() -> int:
 
 
 def count(config: dict[str, Any]) -> None:
-    """Counts to `steps`; at `trouble_at` of the first attempt, rank 1 meets its trouble."""
+    """Counts to `steps`; at `trouble_at` of the first attempt, rank 1 meets its trouble. Every rank finds `rows`."""
     rank, attempt = train.get_context().get_world_rank(), os.environ["PACELINE_ATTEMPT"]
+    if rows := config.get("rows"):
+        batches = train.get_dataset_shard("train").iter_batches(batch_size=2)
+        assert sum(len(batch["x"]) for batch in batches) == rows
     for step in range(first_step(), config["steps"] + 1):
         train.report({"sum": step * (step + 1) // 2}, checkpoint=save(step))
         if step == config.get("trouble_at") and rank == 1 and attempt == "0":
@@ -95,6 +98,13 @@ def kill_the_agent(config: dict[str, Any]) -> None:
         if rank == "0":
             os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
+
+
+def stop_the_agent() -> None:
+    train.report({"loss": 1.0})
+    if os.environ["RANK"] == "0":
+        os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(60)
 
 
 def pids_in(directory: Path) -> list[int]:

@@ -199,13 +199,15 @@ def wait(started: Attempt, console: _console.Console) -> int:
     """Wait for the end of an attempt. Ctrl-C ends it: the first one gently, a second one at once.
 
     Raises:
-        KeyboardInterrupt: After the attempt has ended, or for the second one.
+        BaseException: KeyboardInterrupt, or what a signal's handler of the caller has raised; after the attempt has
+            ended, or for the second one.
     """
     try:
         code = started.wait()
-    except KeyboardInterrupt:
+    except BaseException as e:
+        what = "Ctrl-C" if isinstance(e, KeyboardInterrupt) else type(e).__name__
         console.say(
-            "Ctrl-C: the workers end, and what they reported is stored; once more ends them at once", urgent=True
+            f"{what}: the workers end, and what they reported is stored; once more ends them at once", urgent=True
         )
         started.terminate()
         started.wait()

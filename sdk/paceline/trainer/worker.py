@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> None:
         raise SystemExit("usage: python -m paceline.trainer.worker TASK")
     _lifetime.end_with_parent()
     _forget_work_directory()
+    del sys.argv[1:]  # a parser in the function, or in a module of the user's, would take it for its own
     try:
         _add_vendored_cloudpickle()
         task = loads(Path(arguments[0]).read_bytes())
@@ -41,7 +42,6 @@ def main(arguments: list[str]) -> None:
         _tell(e)
         raise SystemExit(1) from None
     _define_in_main(task.function)
-    del sys.argv[1:]  # a parser in the function would take it for its own
     try:
         run(task)
     except Exception as e:

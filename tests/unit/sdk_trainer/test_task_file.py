@@ -117,7 +117,7 @@ def test_modules_of_the_user_go_along_and_those_that_cannot_go_by_name(project: 
     data = _task.dumps(task(importlib.import_module("own_uses_state").train_fn))
     assert run_elsewhere(data, tmp_path, project).stdout == "1\n"
     missing = run_elsewhere(data, tmp_path)
-    assert missing.returncode == 1
+    assert missing.returncode != 0
     assert "own_uses_state.py:train_fn needs the module own_state, which this worker does not have" in missing.stderr
     assert cloudpickle.list_registry_pickle_by_value() == before
 
@@ -162,7 +162,7 @@ def test_the_header_is_read_before_anything_is_unpickled(tmp_path: Path) -> None
         with pytest.raises(TaskError, match=said):
             _task.loads(broken)
     done = run_elsewhere(with_header(python="3.9"), tmp_path)
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert "was pickled by Python 3.9" in done.stderr
     assert pickle.loads(body)["function"].__name__ == "locks_not"
 
