@@ -93,5 +93,6 @@ def test_the_example_trains_on_parquet_files_with_two_workers(tmp_path: Path) ->
     (directory,) = (tmp_path / "runs").iterdir()
     result = train.Result.from_path(str(directory))
     assert result.error is None
+    assert result.metrics is not None
     assert (result.metrics["epoch"], result.metrics["step"]) == (4, 4 * 45)
     assert result.metrics["accuracy"] > 0.8
