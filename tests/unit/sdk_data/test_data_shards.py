@@ -263,6 +263,8 @@ def test_processes_of_a_machine_share_what_one_has_found(tmp_path: Path, monkeyp
     assert second.schema == first.schema
     assert ids(second) == list(range(6, 12))
     assert source.open(0, 1, shared_as="run 1").count() == 6  # another attempt looks again
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    assert source.open(0, 1, shared_as="run 0").count() == 6
 
 
 def test_a_dataset_much_larger_than_a_row_group_is_never_in_memory(tmp_path: Path) -> None:
