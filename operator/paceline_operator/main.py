@@ -110,7 +110,7 @@ class Operator:
         services = ServiceStore(queue.add)
         jobs = Jobs(pods, services)
         recorder = Recorder(client, self._identity, utc_now, busy=lambda: gate.busy)
-        groups = PodGroups(client, self._config.namespaces, gate)
+        groups = PodGroups(client, self._config.namespaces, gate, queue.add)
         reconciler = Reconciler(
             client,
             jobs,

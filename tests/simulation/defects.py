@@ -216,6 +216,12 @@ def groups_of_others_unknown(patch: Patch) -> None:
     patch.setattr(PodGroups, "_list", served)
 
 
+def kinds_taken_for_gone(patch: Patch) -> None:
+    """That PodGroups are not served is read as if each of them were gone."""
+    patch.setattr(executor, "unserved", lambda error: False)
+    patch.setattr(podgroups, "unserved", lambda error: False)
+
+
 def insistence_ignored(patch: Patch) -> None:
     """A job that insists on PodGroups gets pods without."""
     way = gang.way
@@ -235,7 +241,7 @@ SEEDED: dict[str, Callable[[Patch], None]] = {
         missing_means_not_made, last_words_lost, memory_for_out_of, eviction_for_preemption, pods_before_the_record,
         survivors_live_on, services_not_watched,
         roll_not_called, parts_are_held, sets_are_freed_early, freed_sets_count, starts_take_for_ever, past_groups_stay,
-        groups_of_others_unknown, insistence_ignored,
+        groups_of_others_unknown, kinds_taken_for_gone, insistence_ignored,
     )
 }  # fmt: skip
 """By name; the first three are those that part 3 asks for."""

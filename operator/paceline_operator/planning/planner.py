@@ -67,8 +67,9 @@ def _grouped(job: TrainJob, seen: Observed, decided: Plan) -> Plan:
     if way is gang.Way.UNAVAILABLE:
         return replace(decided, create=(), requeue_after=_sooner(decided.requeue_after, RETRY_GROUP))
     grouped = way is gang.Way.GROUP
-    there = contract.group_name(job.name, decided.attempt) in seen.groups
-    return replace(decided, grouped=grouped, make_group=grouped and not there)
+    # Where none are served any more, that of the pods which are there came before them, out of reach now.
+    unmade = seen.pod_groups and contract.group_name(job.name, decided.attempt) not in seen.groups
+    return replace(decided, grouped=grouped, make_group=grouped and unmade)
 
 
 def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> Plan:
