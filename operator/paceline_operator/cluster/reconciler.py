@@ -151,38 +151,38 @@ class Reconciler:
         self._notes.post(strange.job, strange.note)
 
     async def _carry_out(self, known: Remembered, decided: Plan) -> None:
-        job = known.job
         if decided.delete_job:
-            await self._executor.delete_job(job)
+            await self._executor.delete_job(known.job)
             return
-        making = bool(decided.create or decided.service)
-        works = []
-        if decided.delete and not making:
+        if not decided.create:
+            known.refusals.pop("pods", None)
+        failures = [failure for step in self._steps(known, decided) for failure in await _failures(*step)]
+        if failures:
+            raise failures[0]
+
+    def _steps(self, known: Remembered, decided: Plan) -> Iterator[list[Awaitable[None]]]:
+        """Yield what is to be done, step by step: the works of a step go side by side, whatever failed before.
+
+        The pods first: their agents ask for the Service's names only once they run, a second later. A Service with no
+        pods yet costs its controller two more writes for each time that some of them get addresses. What is left of the
+        last attempt ends by itself, and its deletion would take half of the API server's time from the pods.
+        """
+        if decided.create:
+            yield [self._create_pods(known, decided)]
+        works: list[Awaitable[None]] = []
+        if decided.service:
+            works.append(self._create_service(known, decided))
+        if decided.delete:
             works.append(self._delete(known, decided))
         if decided.delete_groups:
-            works.append(self._groups.delete(job, decided.delete_groups))
+            works.append(self._groups.delete(known.job, decided.delete_groups))
         if decided.delete_service:
             works.append(self._delete_service(known))
         if decided.inspect or decided.inspect_group:
             works.append(self._inspect(known, decided))
-        if making:
-            works.append(self._create(known, decided))
-        if failures := await _failures(*works):
-            raise failures[0]
-
-    async def _create(self, known: Remembered, decided: Plan) -> None:
-        # The pods first: their agents ask for the Service's names only once they run, a second later. A Service with
-        # no pods yet costs its controller two more writes for each time that some of them get addresses. What is left
-        # of the last attempt ends by itself, and its deletion would take half of the API server's time from the pods.
-        failures = await _failures(self._create_pods(known, decided))
-        after = [self._create_service(known, decided), *([self._delete(known, decided)] if decided.delete else [])]
-        failures += await _failures(*after)
-        if failures:
-            raise failures[0]
+        yield works
 
     async def _create_service(self, known: Remembered, decided: Plan) -> None:
-        if not decided.service:
-            return
         refused, nothing_else = "service" in known.refusals, not decided.create and decided.status is None
         if nothing_else and not refused and not await self._stands(known):
             return
@@ -205,9 +205,6 @@ class Reconciler:
         return self._jobs.get(key) is known and known.resource_version == version
 
     async def _create_pods(self, known: Remembered, decided: Plan) -> None:
-        if not decided.create:
-            known.refusals.pop("pods", None)
-            return
         if decided.make_group:
             refusal = await self._groups.create(known.job, decided.attempt)
             if refusal is not None:
