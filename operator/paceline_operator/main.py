@@ -129,7 +129,7 @@ class Operator:
                 roll_call.soon()
             if type == "DELETED":
                 reconciler.gone(body)
-            else:
+            elif not reconciler.is_echo(type, body):
                 queue.add(reconciler.take(body))
 
         watched = self._config.namespaces or (None,)

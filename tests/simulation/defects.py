@@ -64,6 +64,16 @@ def requeue_lost(patch: Patch) -> None:
     patch.setattr(Reconciler, "reconcile", once)
 
 
+def edits_taken_for_echoes(patch: Patch) -> None:
+    """Whatever changes a job that was written once is taken for that write."""
+
+    def deaf(self: Reconciler, type: str | None, body: dict[str, Any]) -> bool:
+        known = self._jobs.get(f"{body['metadata']['namespace']}/{body['metadata']['name']}")
+        return type == "MODIFIED" and known is not None and known.written_version > 0
+
+    patch.setattr(Reconciler, "is_echo", deaf)
+
+
 def version_not_sent(patch: Patch) -> None:
     """The status is written over whatever is there."""
     write = Executor.patch_status
@@ -237,6 +247,7 @@ SEEDED: dict[str, Callable[[Patch], None]] = {
     defect.__name__.replace("_", " "): defect
     for defect in (
         expectations_dropped, past_attempts_count, requeue_lost, attempt_ignored, version_not_sent,
+        edits_taken_for_echoes,
         past_attempts_stay, strangers_adopted, accounts_mixed_up, one_restart_too_many, resumed_in_place,
         missing_means_not_made, last_words_lost, memory_for_out_of, eviction_for_preemption, pods_before_the_record,
         survivors_live_on, services_not_watched,

@@ -158,7 +158,7 @@ class Process:
             self._roll_call.soon()
         if type == "DELETED":
             self.reconciler.gone(body)
-        else:
+        elif not self.reconciler.is_echo(type, body):
             self.queue.add(self.reconciler.take(body))
 
 

@@ -32,6 +32,8 @@ class Remembered:
     first_seen: datetime
     last_write: datetime | None = None
     """When this operator last wrote the status."""
+    written_version: int = 0
+    """Version of the job by that write."""
     changed_since: datetime | None = None
     """Since when the status on record is out of date."""
     waiting: tuple[str, WorkerCounts] | None = None

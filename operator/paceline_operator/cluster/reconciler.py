@@ -118,6 +118,7 @@ class Reconciler:
             await self._refresh(key, known)
             return False
         known.last_write = self._now()
+        known.written_version = int(body["metadata"]["resourceVersion"])
         if decided.status.phase == "Restarting" and decided.status.attempt > known.job.status.attempt:
             self._counted(_account(known.job.status, decided.status), 1)
         self._jobs.put(body, self._now())
@@ -244,9 +245,19 @@ class Reconciler:
         self._notes.post(known.job, note)
 
     def _look_again(self, known: Remembered, decided: Plan) -> bool:
-        if decided.create:
-            return not known.refusals
-        return bool(decided.status)
+        # After a write always: the event that tells of it is no reason for a look.
+        return decided.status is not None or (bool(decided.create) and not known.refusals)
+
+    def is_echo(self, type: str | None, body: dict[str, Any]) -> bool:
+        """Whether an event tells of this operator's own last write and of nothing else.
+
+        That body was the answer to the write, and a look followed. What a list tells (no type) is never one.
+        """
+        metadata = body.get("metadata") or {}
+        known = self._jobs.get(_key(metadata))
+        if type != "MODIFIED" or known is None or known.job.uid != metadata.get("uid"):
+            return False
+        return int(metadata.get("resourceVersion") or 0) == known.written_version
 
     def take(self, body: dict[str, Any]) -> str:
         """Take over a body from a watch or an answer; return its key."""

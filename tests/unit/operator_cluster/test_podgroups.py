@@ -136,13 +136,17 @@ class Operator:
         jobs = Jobs(self.pods, self.services)
         self.reconciler = Reconciler(server, jobs, Silent(), JobDefaults(), groups=self.groups, now=now)
 
+    def show(self) -> None:
+        """Let its watches tell what there is."""
+        for path, store in ((PODS, self.pods), (SERVICES, self.services)):
+            shown = [body for key, body in self.server.objects.items() if key.startswith(f"{path}/")]
+            store.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
+        if JOB in self.server.objects:
+            self.reconciler.take(deepcopy(self.server.objects[JOB]))
+
     async def look(self) -> None:
         for _ in range(10):
-            for path, store in ((PODS, self.pods), (SERVICES, self.services)):
-                shown = [body for key, body in self.server.objects.items() if key.startswith(f"{path}/")]
-                store.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
-            if JOB in self.server.objects:
-                self.reconciler.take(deepcopy(self.server.objects[JOB]))
+            self.show()
             again = await self.reconciler.reconcile("ml/digits")
             if again is None or again.total_seconds() > 0:
                 return
