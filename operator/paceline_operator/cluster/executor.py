@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 # Of one job: a job of 1,000 pods does not stand in the way of one of four.
 PARALLEL_OF_ONE_JOB = 32
+FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
 encode = msgspec.json.encode

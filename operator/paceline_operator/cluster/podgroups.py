@@ -18,7 +18,16 @@ from paceline.api import TrainJob
 from paceline_operator import contract
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import THROTTLED, ApiError, UnreachableError
-from paceline_operator.cluster.executor import NOT_FOUND, Api, delete_this, encode, refusal, taken, unserved
+from paceline_operator.cluster.executor import (
+    FORBIDDEN,
+    NOT_FOUND,
+    Api,
+    delete_this,
+    encode,
+    refusal,
+    taken,
+    unserved,
+)
 from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.cluster.listing import pages
 from paceline_operator.policies.observed import Refusal
@@ -26,7 +35,6 @@ from paceline_operator.resources.podgroup import pod_group
 
 log = logging.getLogger(__name__)
 
-FORBIDDEN = 403
 # One request for each watched namespace: rarely while all is well, soon where somebody may be waiting for it.
 SERVED_AGAIN_S = 600.0
 UNSERVED_AGAIN_S = 60.0

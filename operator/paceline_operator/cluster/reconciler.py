@@ -17,7 +17,7 @@ from paceline_operator import contract
 from paceline_operator.cluster import mergepatch, unreadable, warnings
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError
-from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
+from paceline_operator.cluster.executor import CONFLICT, FORBIDDEN, NOT_FOUND, Api, Executor
 from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.cluster.memory import NEVER_SHOWN, Jobs, Remembered
 from paceline_operator.cluster.podgroups import PodGroups
@@ -236,9 +236,19 @@ class Reconciler:
 
     async def _inspect(self, known: Remembered, decided: Plan) -> None:
         for name in decided.inspect:
-            known.warnings[name] = await warnings.newest(self._api, known.job.namespace, name)
+            known.warnings[name] = await self._warning(known.job.namespace, name)
         if group := decided.inspect_group:
             known.warnings[group] = await self._groups.sentence(known.job.namespace, group)
+
+    async def _warning(self, namespace: str, pod: str) -> str:
+        try:
+            return await warnings.newest(self._api, namespace, pod)
+        except ApiError as error:
+            if error.code != FORBIDDEN:
+                raise
+            # Without that right no cause is named; what is decided must not wait for it.
+            log.warning("the events of pod %s cannot be read: %s", pod, error)
+            return ""
 
     def _tell(self, known: Remembered, note: Note) -> None:
         log.info("%s: %s", note.reason, note.message, extra={"job": f"{known.job.namespace}/{known.job.name}"})

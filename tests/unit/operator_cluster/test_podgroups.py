@@ -459,6 +459,20 @@ async def test_a_hanging_pod_is_not_looked_at_again_and_again() -> None:
     assert any("FailedMount" in found["message"] for found in server.status()["conditions"])
 
 
+async def test_an_operator_that_may_not_read_events_gives_a_pod_up_all_the_same() -> None:
+    server = Server(two(gang="None").failure_policy(startTimeoutSeconds=3, maxRestarts=-1))
+    operator = await started(server)
+    await operator.look()
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": T0.isoformat()}
+    for name in server.names(PODS):
+        server.objects[f"{PODS}/{name}"]["spec"]["nodeName"] = "n1"
+        server.say(name, phase="Pending", conditions=[placed])
+    server.refuse["GET", "/api/v1/namespaces/ml/events"] = ApiError(403, "Forbidden", "no")
+    operator.seconds = 4
+    await operator.look()
+    assert server.status()["history"][0]["cause"] == "StartTimeout"
+
+
 async def test_no_answer_is_an_error_of_its_own() -> None:
     class Away:
         async def request(self, *_: Any, **__: Any) -> bytes:
