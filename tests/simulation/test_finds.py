@@ -47,6 +47,9 @@ FINDS = {
     "an attempt gets the rest of its pods though its PodGroup is served no more to the operator that takes over": (
         "world gang=yes; job a pods=3; at 0.04 gate n=2; write 2 crash; at 100 gate"
     ),
+    "pods that all came and went while no operator looked are made again within their attempt": (
+        "world nodes=1 slots=2; job a runs=40; at 0.48 outage s=25; at 3 crash; at 12 drain on=node-1"
+    ),
     "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
 }
 
