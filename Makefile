@@ -79,12 +79,19 @@ frameworks: .venv-torch/.synced .venv-tensorflow/.synced ## The Python API with 
 	@.venv-torch/bin/pytest tests/frameworks/torch && .venv-tensorflow/bin/pytest tests/frameworks/tensorflow
 
 .PHONY: crash
-crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_FULL=1 for every repetition
+crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_SAMPLE=TEXT: about half, CRASH_FULL=1: every repetition
 	@$(PYTEST) tests/crash
 
 .PHONY: e2e
 e2e: $(SYNCED) ## Real nodes; FOCUS=restart for the tests whose name has that word
 	@$(PYTEST) e2e --durations 12 $(if $(FOCUS),-k "$(FOCUS)") --timeout 900
+
+.PHONY: e2e-jobs e2e-disturbing
+e2e-jobs: $(SYNCED)
+	@$(PYTEST) e2e --durations 12 --timeout 900 -m "not disturbs"
+
+e2e-disturbing: $(SYNCED) # a cluster of their own, so that `make test` can run them beside the others
+	@PACELINE_TEST_BED=e2e-disturbed $(PYTEST) e2e --durations 12 --timeout 900 -m disturbs
 
 .PHONY: chaos
 chaos: $(SYNCED) ## One fault after another into training jobs on real nodes, torchrun beside; 30 minutes; writes the table of the docs
@@ -112,9 +119,10 @@ fix: $(SYNCED) ## Format and mend what ruff can
 
 # --- artefacts --------------------------------------------------------------------------------
 .PHONY: images
-images: ## Build the operator and torch images with Docker or Podman
+images: ## Build the operator, torch and lightning images with Docker or Podman
 	@tool=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is installed"; exit 1; }; \
-	$$tool build -t paceline/operator:dev . && $$tool build -t paceline/torch:dev images/torch
+	$$tool build -t paceline/operator:dev . && $$tool build -t paceline/torch:dev images/torch && \
+	$$tool build -t paceline/lightning:dev --build-arg BASE=paceline/torch:dev images/lightning
 
 .PHONY: docs
 docs: $(SYNCED) ## Build the documentation site into site/

@@ -58,9 +58,9 @@ class Stack:
         return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
-def on_bed(bed: Bed) -> Stack:
+def on_bed(bed: Bed, *, torch: bool = True) -> Stack:
     """Build the images, bring them to the bed's nodes, and return what installs from them."""
-    images = [operator_image(), torch_image()]
+    images = [operator_image(), *([torch_image()] if torch else [])]
     for tar in images:
         bed.load_image(tar)
     # The tag stays the same: the content's key in the name of the archive rolls the operator when it has changed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import yaml
@@ -13,17 +13,16 @@ import yaml
 from e2e.cluster import Bed, Options, bed, cgroups, cleanup, down, images, network, paths, up
 from e2e.cluster.cleanup import leftovers
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.disturbs]
 
 # A second image import, a cold page cache, two busy cores: waits end long before this when all is well.
 WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Bed]:
-    with bed("bed-test", nodes=3, gpus_per_node=2) as running:
-        running.load_image(images.operator_image())
-        yield running
+def cluster(real_nodes: Bed) -> Bed:
+    real_nodes.load_image(images.operator_image())
+    return real_nodes
 
 
 def pod(name: str, script: str, *, node: str = "", subdomain: str = "", gpus: int = 0) -> str:
@@ -100,8 +99,8 @@ def test_pods_reach_the_api_server_by_its_service_and_s3_at_the_hosts_url(cluste
 
 
 def test_gpus_are_counted_by_the_scheduler(cluster: Bed) -> None:
-    assert run(cluster, pod("gpu", "print('trained')", gpus=2)) == "trained\n"
-    cluster.kubectl("apply", "-f", "-", input=pod("too-many", "", gpus=3))
+    assert run(cluster, pod("gpu", "print('trained')", gpus=4)) == "trained\n"
+    cluster.kubectl("apply", "-f", "-", input=pod("too-many", "", gpus=5))
     condition = "jsonpath={.status.conditions[?(@.type=='PodScheduled')].message}"
     until(lambda: "Insufficient nvidia.com/gpu" in cluster.kubectl("get", "pod", "too-many", "-o", condition))
     cluster.kubectl("delete", "pod", "too-many")
@@ -148,7 +147,7 @@ def test_killed_control_plane_processes_come_back_with_their_data(cluster: Bed) 
 def test_a_restarted_kubelet_shows_its_gpus_again(cluster: Bed) -> None:
     cluster.process("node3-kubelet").restart()
     amount = cluster.kubectl("get", "node", "node3", "--output=jsonpath={.status.allocatable.nvidia\\.com/gpu}")
-    assert amount == "2"
+    assert amount == "4"
 
 
 def test_a_killed_node_becomes_not_ready_and_can_be_booted_again(cluster: Bed) -> None:

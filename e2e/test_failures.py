@@ -52,6 +52,7 @@ def test_kill_9_of_a_training_process_resumes_from_the_last_checkpoint(space: Wo
     _no_epoch_was_lost(space, "digits", epochs=8)
 
 
+@pytest.mark.disturbs
 def test_the_operator_killed_in_the_middle_creates_nothing_twice_and_loses_nothing(space: Workspace) -> None:
     space.submit(steps.job(space, "steps", MANY))
     space.wait_step("steps", 1, timeout_s=START_S)
@@ -66,6 +67,7 @@ def test_the_operator_killed_in_the_middle_creates_nothing_twice_and_loses_nothi
     assert steps.stored(space, "steps").reported == tuple(range(1, MANY + 1))
 
 
+@pytest.mark.disturbs
 def test_a_settled_system_writes_nothing(space: Workspace, real_nodes: Bed) -> None:
     space.submit(steps.job(space, "steps", 1))
     space.wait_phase("steps", "Succeeded", timeout_s=RUN_S)

@@ -9,7 +9,7 @@ from e2e.jobs import Workspace
 from e2e.kube import wait_for
 from e2e.stack import CHART, SYSTEM_NAMESPACE
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.disturbs]
 RUN_S = 300
 
 

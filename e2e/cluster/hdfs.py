@@ -18,6 +18,7 @@ _SUPERUSER = "hdfs"
 _HEAP = "256m"
 # A JVM that reads 80 MB of classes, beside other work on two cores.
 _READY_S = 120.0
+_ANSWER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +104,4 @@ class HdfsServer(StorageServer):
 
     def _as_superuser(self, path: str, operation: str) -> None:
         url = f"{self.endpoint}/webhdfs/v1{path}?user.name={_SUPERUSER}&op={operation}"
-        urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=_ANSWER_S).close()

@@ -34,6 +34,9 @@ GRACE_SECONDS: Final = "PACELINE_GRACE_SECONDS"
 STALL_SECONDS: Final = "PACELINE_STALL_SECONDS"
 ARTIFACTS: Final = "PACELINE_ARTIFACTS"
 
+# Set by a process that runs the function of a trainer, for its children: no second run begins in there.
+IN_FIT: Final = "PACELINE_IN_FIT"
+
 # Set by the agent alone.
 AGENT_SOCKET: Final = "PACELINE_AGENT_SOCKET"
 STAGING: Final = "PACELINE_STAGING"
@@ -50,6 +53,8 @@ LEAD_LOST_SECONDS: Final = "PACELINE_LEAD_LOST_SECONDS"
 PREVIOUS_LEAD: Final = "PACELINE_PREVIOUS_LEAD"
 INJECT_SOURCE: Final = "PACELINE_INJECT_SOURCE"
 STORAGE_FILESYSTEM: Final = "PACELINE_STORAGE_FILESYSTEM"
+WORK_DIR: Final = "PACELINE_WORK_DIR"
+LIFELINE: Final = "PACELINE_LIFELINE"
 
 # Defaults of runs that are started on this machine.
 STORAGE: Final = "PACELINE_STORAGE"

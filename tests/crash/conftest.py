@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.matrix import groups
+from tests.crash.matrix import SAMPLE, groups
 from tests.crash.pool import Pool
 from tests.support.crash_case import Case, Outcome
 
@@ -46,7 +46,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Cases per step and victim, and the time of each group."""
     if not _TABLE:
         return
-    terminalreporter.section("crash matrix: cases by step and victim")
+    of = f" (the sample {SAMPLE})" if SAMPLE else ""
+    terminalreporter.section(f"crash matrix: cases by step and victim{of}")
     terminalreporter.write_line(f"{'step':44}" + "".join(f"{victim:>9}" for victim in _VICTIMS))
     shown = ""
     for (group, step), counts in sorted(_TABLE.items()):

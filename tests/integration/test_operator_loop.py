@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -36,18 +39,25 @@ class Cluster:
         self._audit_from = bed.audit_log.stat().st_size
 
     def apply(self, job: TrainJobBuilder) -> None:
-        self.bed.kubectl("apply", "-f", "-", input=json.dumps(job.body()))
+        self.bed.api.call("POST", self._path("trainjobs"), job.body())
 
-    def job(self, name: str = "digits") -> dict[str, Any]:
-        return self._get("trainjob", name)
-
-    def status(self, name: str = "digits") -> dict[str, Any]:
-        found: dict[str, Any] = self.job(name).get("status") or {}
+    def job(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.bed.api.call("GET", self._path("trainjobs", "digits"))
         return found
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.job().get("status") or {}
+        return found
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return self._list("trainjobs")
+
+    def services(self) -> list[dict[str, Any]]:
+        return self._list("services")
 
     def pods(self, attempt: int | None = None) -> list[dict[str, Any]]:
         selector = "paceline.dev/job" if attempt is None else f"paceline.dev/attempt={attempt}"
-        return list(json.loads(self._kubectl("get", "pods", "-l", selector, "-o", "json"))["items"])
+        return self._list("pods", f"?labelSelector={quote(selector)}")
 
     def names(self, attempt: int | None = None) -> set[str]:
         return {pod["metadata"]["name"] for pod in self.pods(attempt) if "deletionTimestamp" not in pod["metadata"]}
@@ -64,14 +74,15 @@ class Cluster:
         self._pod_status(pod, "Failed", _terminated(code, message))
 
     def events(self) -> list[tuple[str, str]]:
-        found = json.loads(self._kubectl("get", "events", "-o", "json"))["items"]
+        found = self._list("events")
         return [(e["reason"], e["message"]) for e in found if e["involvedObject"]["kind"] == "TrainJob"]
 
     def patch(self, spec: dict[str, Any]) -> None:
-        self._kubectl("patch", "trainjob", "digits", "--type", "merge", "-p", json.dumps({"spec": spec}))
+        self._merge(self._path("trainjobs", "digits"), {"spec": spec})
 
-    def delete(self, kind: str, name: str) -> None:
-        self._kubectl("delete", kind, name, "--wait=false")
+    def delete(self, resource: str, name: str = "digits") -> None:
+        """Delete an object, and what it owns after it."""
+        self.bed.api.call("DELETE", self._path(resource, name), {"propagationPolicy": "Background"})
 
     def writes(self) -> list[str]:
         """Return what operators wrote in this namespace since it was made, or since the last call."""
@@ -83,16 +94,19 @@ class Cluster:
         return [
             f"{line['verb']} {line['objectRef']['resource']} {line.get('responseStatus', {}).get('code')}"
             for line in lines
-            if line["userAgent"].startswith("paceline-operator")
+            if line.get("userAgent", "").startswith("paceline-operator")
             and line["objectRef"].get("namespace") == self.namespace
         ]
 
-    def _get(self, kind: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._kubectl("get", kind, name, "-o", "json"))
-        return found
+    def _path(self, resource: str, name: str = "") -> str:
+        group = "/apis/paceline.dev/v1alpha1" if resource == "trainjobs" else "/api/v1"
+        return f"{group}/namespaces/{self.namespace}/{resource}" + (f"/{name}" if name else "")
 
-    def _kubectl(self, *args: str) -> str:
-        return self.bed.kubectl("-n", self.namespace, *args)
+    def _list(self, resource: str, query: str = "") -> list[dict[str, Any]]:
+        return list(self.bed.api.call("GET", self._path(resource) + query)["items"])
+
+    def _merge(self, path: str, body: dict[str, Any]) -> None:
+        self.bed.api.call("PATCH", path, body, content_type="application/merge-patch+json")
 
     def _pod_status(self, pod: str, phase: str, state: dict[str, Any]) -> None:
         container = {
@@ -104,8 +118,7 @@ class Cluster:
             "state": state,
         }
         status = {"phase": phase, "podIP": "192.0.2.1", "containerStatuses": [container | {"state": state}]}
-        patch = json.dumps({"status": status})
-        self._kubectl("patch", "pod", pod, "--subresource", "status", "--type", "merge", "-p", patch)
+        self._merge(f"{self._path('pods', pod)}/status", {"status": status})
 
 
 def _terminated(code: int, message: str) -> dict[str, Any]:
@@ -123,19 +136,43 @@ def until(what: Callable[[], Any], expected: Any = True) -> None:
         seen = what()
 
 
+@contextlib.contextmanager
+def namespaces(bed: Bed, count: int) -> Iterator[list[str]]:
+    made = [f"op-{uuid4().hex[:8]}" for _ in range(count)]
+    for name in made:
+        bed.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    yield made
+    for name in made:
+        bed.api.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
 @pytest.fixture
 def cluster(crd_server: Bed) -> Iterator[Cluster]:
-    namespace = f"op-{uuid4().hex[:8]}"
-    crd_server.kubectl("create", "namespace", namespace)
-    yield Cluster(crd_server, namespace)
-    crd_server.kubectl("delete", "namespace", namespace, "--wait=false")
+    """Return a namespace whose operators are the test's own."""
+    with namespaces(crd_server, 1) as (name,):
+        yield Cluster(crd_server, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One operator for several tests, and a namespace that it watches for each of them."""
+
+    operator: OperatorProcess
+    unused: list[str]
+
+
+@pytest.fixture(scope="module")
+def shared(crd_server: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with namespaces(crd_server, 8) as names:
+        config: dict[str, Any] = {"namespaces": names, "leaderElection": {"leaseName": names[0]}}
+        with operator(crd_server.kubeconfig, tmp_path_factory.mktemp("shared"), **config) as process:
+            yield Shared(process, list(names))
 
 
 @pytest.fixture
-def running(cluster: Cluster, tmp_path: Path) -> Iterator[OperatorProcess]:
-    config: dict[str, Any] = {"namespaces": [cluster.namespace], "leaderElection": {"leaseName": cluster.namespace}}
-    with operator(cluster.bed.kubeconfig, tmp_path, **config) as process:
-        yield process
+def watched(crd_server: Bed, shared: Shared) -> Cluster:
+    """Return a namespace that the shared operator watches, used by no other test."""
+    return Cluster(crd_server, shared.unused.pop())
 
 
 def two(cluster: Cluster) -> TrainJobBuilder:
@@ -148,10 +185,16 @@ def two(cluster: Cluster) -> TrainJobBuilder:
     )
 
 
-def test_a_job_runs_to_success_with_its_result(cluster: Cluster, running: OperatorProcess) -> None:
+def test_a_job_runs_to_success_with_its_result(cluster: Cluster, tmp_path: Path) -> None:
+    config: dict[str, Any] = {"namespaces": [cluster.namespace], "leaderElection": {"leaseName": cluster.namespace}}
+    with operator(cluster.bed.kubeconfig, tmp_path, **config) as running:
+        _runs_to_success(cluster, running)
+
+
+def _runs_to_success(cluster: Cluster, running: OperatorProcess) -> None:
     cluster.apply(two(cluster))
     until(cluster.names, {"digits-0-0", "digits-0-1"})
-    assert cluster._get("service", "digits")["spec"]["clusterIP"] == "None"
+    assert [service["spec"]["clusterIP"] for service in cluster.services()] == ["None"]
     cluster.run("digits-0-0", "digits-0-1")
     until(lambda: cluster.status().get("phase"), "Running")
     told = {"version": 1, "outcome": "succeeded", "progress": {"step": 9, "metrics": {"accuracy": 0.97}}}
@@ -166,43 +209,39 @@ def test_a_job_runs_to_success_with_its_result(cluster: Cluster, running: Operat
     assert running.stop() == 0
 
 
-def test_a_failed_worker_restarts_the_group_and_the_last_failure_ends_the_job(
-    cluster: Cluster, running: OperatorProcess
-) -> None:
-    cluster.apply(two(cluster).max_restarts(1))
-    until(cluster.names, {"digits-0-0", "digits-0-1"})
-    cluster.run("digits-0-0", "digits-0-1")
-    cluster.fail("digits-0-1", 3, "boom")
-    until(lambda: cluster.names(1), {"digits-1-0", "digits-1-1"})
-    assert cluster.status()["restarts"] == 1
-    record = cluster.status()["history"][0]
+def test_a_failed_worker_restarts_the_group_and_the_last_failure_ends_the_job(watched: Cluster) -> None:
+    watched.apply(two(watched).max_restarts(1))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
+    watched.run("digits-0-0", "digits-0-1")
+    watched.fail("digits-0-1", 3, "boom")
+    until(lambda: watched.names(1), {"digits-1-0", "digits-1-1"})
+    assert watched.status()["restarts"] == 1
+    record = watched.status()["history"][0]
     assert (record["attempt"], record["cause"], record["rank"]) == (0, "WorkerFailed", 1)
     assert (record["pod"], record["exitCode"], record["message"]) == ("digits-0-1", 3, "boom")
-    until(lambda: cluster.names(0), {"digits-0-1"})
-    cluster.fail("digits-1-0", 4)
-    until(lambda: cluster.status().get("phase"), "Failed")
-    assert cluster.status()["result"]["error"]["exitCode"] == 4
-    until(lambda: "MaxRestartsReached" in {reason for reason, _ in cluster.events()})
+    until(lambda: watched.names(0), {"digits-0-1"})
+    watched.fail("digits-1-0", 4)
+    until(lambda: watched.status().get("phase"), "Failed")
+    assert watched.status()["result"]["error"]["exitCode"] == 4
+    until(lambda: "MaxRestartsReached" in {reason for reason, _ in watched.events()})
 
 
-def test_a_deleted_pod_restarts_the_group(cluster: Cluster, running: OperatorProcess) -> None:
-    cluster.apply(two(cluster))
-    until(cluster.names, {"digits-0-0", "digits-0-1"})
-    cluster.run("digits-0-0", "digits-0-1")
-    until(lambda: cluster.status().get("phase"), "Running")
-    cluster.delete("pod", "digits-0-0")
-    until(lambda: cluster.names(1), {"digits-1-0", "digits-1-1"})
-    assert cluster.status()["history"][0]["cause"] == "PodDeleted"
+def test_a_deleted_pod_restarts_the_group(watched: Cluster) -> None:
+    watched.apply(two(watched))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
+    watched.run("digits-0-0", "digits-0-1")
+    until(lambda: watched.status().get("phase"), "Running")
+    watched.delete("pods", "digits-0-0")
+    until(lambda: watched.names(1), {"digits-1-0", "digits-1-1"})
+    assert watched.status()["history"][0]["cause"] == "PodDeleted"
 
 
-def test_a_deleted_service_is_back_at_once_and_that_of_an_ended_job_is_not(
-    cluster: Cluster, running: OperatorProcess
-) -> None:
-    cluster.apply(two(cluster))
-    until(cluster.names, {"digits-0-0", "digits-0-1"})
+def test_a_deleted_service_is_back_at_once_and_that_of_an_ended_job_is_not(watched: Cluster, shared: Shared) -> None:
+    watched.apply(two(watched))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
 
     def service() -> str:
-        return cluster._kubectl("get", "services", "-o", "jsonpath={.items[*].metadata.uid}")
+        return "".join(found["metadata"]["uid"] for found in watched.services())
 
     def made_anew(old: str) -> bool:
         return service() not in ("", old)
@@ -210,21 +249,21 @@ def test_a_deleted_service_is_back_at_once_and_that_of_an_ended_job_is_not(
     until(lambda: bool(service()))
     for run in (False, True):
         if run:
-            cluster.run("digits-0-0", "digits-0-1")
-            until(lambda: cluster.status().get("phase"), "Running")
+            watched.run("digits-0-0", "digits-0-1")
+            until(lambda: watched.status().get("phase"), "Running")
         old, began = service(), time.monotonic()
-        cluster._kubectl("delete", "service", "digits")
+        watched.delete("services")
         until(partial(made_anew, old))
         assert time.monotonic() - began < BACK_S, "at once, and not with the next look at the job"
-    assert cluster._get("service", "digits")["spec"]["clusterIP"] == "None"
-    assert (cluster.status()["attempt"], len(cluster.pods())) == (0, 2), "nothing else happened to the job"
-    cluster.succeed("digits-0-0", "digits-0-1")
-    until(lambda: cluster.status().get("phase"), "Succeeded")
-    cluster._kubectl("delete", "service", "digits")
-    cluster.writes()
+    assert [found["spec"]["clusterIP"] for found in watched.services()] == ["None"]
+    assert (watched.status()["attempt"], len(watched.pods())) == (0, 2), "nothing else happened to the job"
+    watched.succeed("digits-0-0", "digits-0-1")
+    until(lambda: watched.status().get("phase"), "Succeeded")
+    watched.delete("services")
+    watched.writes()
     time.sleep(SETTLED_S)
-    assert (service(), cluster.writes()) == ("", [])
-    assert running.refused() == []
+    assert (service(), watched.writes()) == ("", [])
+    assert shared.operator.refused() == []
 
 
 def test_killed_and_started_again_it_creates_nothing_twice_and_settles(cluster: Cluster, tmp_path: Path) -> None:
@@ -248,50 +287,48 @@ def test_killed_and_started_again_it_creates_nothing_twice_and_settles(cluster: 
     assert cluster.status()["attempt"] == 0
 
 
-def test_suspend_resume_and_deletion(cluster: Cluster, running: OperatorProcess) -> None:
-    cluster.apply(two(cluster))
-    until(cluster.names, {"digits-0-0", "digits-0-1"})
-    cluster.patch({"suspend": True})
-    until(lambda: cluster.status().get("phase"), "Suspended")
-    until(cluster.names, set())
-    cluster.patch({"suspend": False})
-    until(lambda: cluster.names(1), {"digits-1-0", "digits-1-1"})
-    assert cluster.status()["restarts"] == 0
-    cluster.delete("trainjob", "digits")
-    until(cluster.names, set())
+def test_suspend_resume_and_deletion(watched: Cluster) -> None:
+    watched.apply(two(watched))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
+    watched.patch({"suspend": True})
+    until(lambda: watched.status().get("phase"), "Suspended")
+    until(watched.names, set())
+    watched.patch({"suspend": False})
+    until(lambda: watched.names(1), {"digits-1-0", "digits-1-1"})
+    assert watched.status()["restarts"] == 0
+    watched.delete("trainjobs")
+    until(watched.names, set())
 
 
-def test_a_job_made_anew_never_takes_over_the_old_ones_pods(cluster: Cluster, running: OperatorProcess) -> None:
-    cluster.apply(two(cluster))
-    until(cluster.names, {"digits-0-0", "digits-0-1"})
-    old = {pod["metadata"]["uid"] for pod in cluster.pods()}
-    cluster.delete("trainjob", "digits")
-    cluster.apply(two(cluster))
-    uid = cluster.job()["metadata"]["uid"]
+def test_a_job_made_anew_never_takes_over_the_old_ones_pods(watched: Cluster) -> None:
+    watched.apply(two(watched))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
+    old = {pod["metadata"]["uid"] for pod in watched.pods()}
+    watched.delete("trainjobs")
+    watched.apply(two(watched))
+    uid = watched.job()["metadata"]["uid"]
 
     def owners() -> set[str]:
-        return {pod["metadata"]["ownerReferences"][0]["uid"] for pod in cluster.pods()}
+        return {pod["metadata"]["ownerReferences"][0]["uid"] for pod in watched.pods()}
 
-    until(lambda: len(cluster.pods()) == 2 and owners() == {uid})
-    assert not old & {pod["metadata"]["uid"] for pod in cluster.pods()}
-
-
-def test_ttl_deletes_the_finished_job_and_what_it_owns(cluster: Cluster, running: OperatorProcess) -> None:
-    cluster.apply(two(cluster).ttl(2))
-    until(cluster.names, {"digits-0-0", "digits-0-1"})
-    cluster.succeed("digits-0-0", "digits-0-1")
-    until(lambda: cluster._kubectl("get", "trainjobs", "-o", "name"), "")
-    until(cluster.names, set())
+    until(lambda: len(watched.pods()) == 2 and owners() == {uid})
+    assert not old & {pod["metadata"]["uid"] for pod in watched.pods()}
 
 
-def test_a_namespace_that_is_not_watched_is_left_alone(
-    cluster: Cluster, running: OperatorProcess, crd_server: Bed
-) -> None:
-    other = f"{cluster.namespace}-other"
+def test_ttl_deletes_the_finished_job_and_what_it_owns(watched: Cluster) -> None:
+    watched.apply(two(watched).ttl(2))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
+    watched.succeed("digits-0-0", "digits-0-1")
+    until(watched.jobs, [])
+    until(watched.names, set())
+
+
+def test_a_namespace_that_is_not_watched_is_left_alone(watched: Cluster, crd_server: Bed) -> None:
+    other = f"{watched.namespace}-other"
     crd_server.kubectl("create", "namespace", other)
     crd_server.kubectl("apply", "-f", "-", input=json.dumps(make_trainjob("digits", other).body()))
-    cluster.apply(two(cluster))
-    until(cluster.names, {"digits-0-0", "digits-0-1"})
+    watched.apply(two(watched))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
     assert crd_server.kubectl("get", "pods", "-n", other, "-o", "name") == ""
     crd_server.kubectl("delete", "namespace", other, "--wait=false")
 

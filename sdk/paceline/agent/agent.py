@@ -39,7 +39,7 @@ class Agent:
         self._lead = Lead(config) if config.is_lead else None
         link = LocalLink(self._lead) if self._lead else HttpLink(*config.lead)
         self._changed = asyncio.Event()
-        self._node = Node(config, link, reported=self._reported, changed=self._changed.set)
+        self._node = Node(config, link, reported=self._reported, changed=self._changed.set, configured=self._configured)
         self._channel = Channel(workdir.socket_path(config.directory), self._node.received, log.say)
         self._output = Output()
         self._witness = Witness(self._node, self._output)
@@ -99,6 +99,7 @@ class Agent:
         self._server = Server(routes, serving.routes_at_once(self._config, self._lead))
         try:
             await self._server.start(self._config.http_host, self._config.http_port)
+            serving.tell_port(self._config.directory, self._server.port)
         except OSError as e:
             raise InvalidConfigError(
                 f"port {self._config.http_port} cannot be used ({e.strerror or e}): with hostNetwork only one pod of a"
@@ -118,9 +119,7 @@ class Agent:
             return
         artifacts = self._node.artifacts
         try:
-            # Where artifacts are stored, what the processes write must be told from what they found.
-            make = workdir.linked if artifacts.wanted else workdir.writable
-            cwd = make(Path.cwd(), self._config.work_directory)
+            cwd = workdir.of(self._config, artifacts=artifacts.wanted)
         except OSError as e:
             raise InvalidConfigError(f"no writable working directory: {e}") from e
         artifacts.watch(cwd)
@@ -388,3 +387,7 @@ class Agent:
     def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:
         if self._lead is not None:
             self._lead.reported(round_, metrics, step, at)
+
+    def _configured(self, params: Any) -> None:
+        if self._lead is not None:
+            self._lead.configured(params)

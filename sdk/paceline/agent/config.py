@@ -52,6 +52,7 @@ class AgentConfig:
     retention: Retention = field(default_factory=Retention)
     max_pending: int = _DEFAULT_MAX_PENDING  # checkpoints of a pod that may wait for the store
     artifacts: ArtifactSync = field(default_factory=ArtifactSync)
+    own_work_directory: Path | None = None  # where the processes run, whatever lies there; None: the image decides
     storage_filesystem: Path | None = None  # holds a pickled filesystem object, in which the storage path lies
     lead: tuple[str, int] = ("127.0.0.1", c.AGENT_HTTP_PORT)
     previous_lead: tuple[str, int] | None = None  # of the attempt before this one
@@ -128,6 +129,7 @@ class AgentConfig:
             retention=_retention(checkpoints),
             max_pending=_max_pending(checkpoints),
             artifacts=_artifacts(_object(environ, c.ARTIFACTS)),
+            own_work_directory=Path(work) if (work := environ.get(c.WORK_DIR)) else None,
             storage_filesystem=Path(filesystem) if (filesystem := environ.get(c.STORAGE_FILESYSTEM)) else None,
             lead=_lead(environ, http_port, node_rank),
             previous_lead=_previous_lead(environ, job),

@@ -61,6 +61,15 @@ class Lead:
         self._awake = Awake(config.lead_lost_s, clock())
         self._started = clock()
         self._files = RunFiles(config.directory / "run", config.attempt)
+        self._params: dict[str, Any] = {
+            "command": list(config.command),
+            "world_size": config.world_size,
+            "framework": config.framework,
+            "job": config.job,
+            "run_id": config.run_id,
+            "storage_path": config.storage_path,
+            "experiment_name": config.experiment_name,
+        }
         self._sync = RunSync(self._files, None, clock=clock)
         self._console = Console(log.say, clock=clock)
         self._waiting_since: tuple[int, float] | None = None
@@ -88,17 +97,7 @@ class Lead:
         self._resumed = opened.resumed
         self._reports.before = opened.iteration
         self._files.open()
-        self._files.params(
-            {
-                "command": list(self._config.command),
-                "world_size": self._config.world_size,
-                "framework": self._config.framework,
-                "job": self._config.job,
-                "run_id": self._config.run_id,
-                "storage_path": self._config.storage_path,
-                "experiment_name": self._config.experiment_name,
-            }
-        )
+        self._files.params(self._params)
         same_world = self._resumed is not None and self._resumed.world_size == self._config.world_size
         givers = self._resumed.ranks if self._resumed and same_world and self._resumed.ranks else None
         self._rounds = Rounds(range(self._config.world_size), givers)
@@ -115,6 +114,11 @@ class Lead:
         """Rank 0 made a report. It is in the local run files by the next `flush`."""
         self._files.report(self._reports.add(round_, metrics, step, at))
         self._console.show(step, metrics)
+
+    def configured(self, params: Mapping[str, Any]) -> None:
+        """Rank 0 has told more for `params.json`: its training function and the configuration."""
+        self._params.update(params)
+        self._files.params(self._params)
 
     def exchange(self, beat: Beat) -> Orders:
         """Take note of one pod's state and answer with what it shall do."""

@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from paceline.agent import lifeline
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the agent and return the container's exit code."""
@@ -37,9 +39,12 @@ def run() -> None:
     # The first process of a container never sees a signal that it has no handler for. One that comes while modules are
     # imported is kept until the agent listens: else the pod would stay for the whole of its grace period.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    line = lifeline.watch(os.environ)
     code = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
+    if line is not None:
+        line.clean_up()
     # Threads that hang in a dead store must not hold the container.
     os._exit(code)
 

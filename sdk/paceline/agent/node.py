@@ -43,16 +43,26 @@ Reported = Callable[[int, Mapping[str, Any], int, float], None]
 class Node:
     """Reports, offers and uploads of the ranks of this pod."""
 
-    def __init__(self, config: AgentConfig, link: Link, *, reported: Reported, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        link: Link,
+        *,
+        reported: Reported,
+        changed: Callable[[], None],
+        configured: Callable[[Mapping[str, Any]], None] = lambda params: None,
+    ) -> None:
         """Prepare; nothing runs yet.
 
         Args:
             reported: Told rank 0's reports: number, metrics, step, time.
             changed: Called when `ready`, `stop` or `fatal` may have changed.
+            configured: Told what `params.json` is to say of the training function, by rank 0.
         """
         self._config = config
         self._link = link
         self._reported = reported
+        self._configured = configured
         self._changed = changed
         self._stores = Stores(config)
         self._progress = Progress()
@@ -95,6 +105,9 @@ class Node:
                 self._report(rank, connection, message)
             case "exception":
                 self.exceptions[rank] = message
+            case "params":
+                if rank == 0:
+                    self._configured(message["params"])
             case "hello":
                 pass
             case _:

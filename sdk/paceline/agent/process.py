@@ -130,7 +130,7 @@ def environment(config: AgentConfig, local_rank: int, *, socket: Path, stop_page
     )
     env.setdefault(c.MASTER_ADDR, "127.0.0.1")
     env.setdefault(c.MASTER_PORT, str(c.DEFAULT_MASTER_PORT))
-    env.setdefault(c.OMP_NUM_THREADS, str(max(1, len(os.sched_getaffinity(0)) // config.local_world_size)))
+    env.setdefault(c.OMP_NUM_THREADS, str(max(1, _cpus() // config.local_world_size)))
     # Lines reach the log when they are printed, also when the process is killed right after.
     env.setdefault("PYTHONUNBUFFERED", "1")
     # What a process was doing when it crashed in native code, or when it was ended because it hung.
@@ -139,6 +139,13 @@ def environment(config: AgentConfig, local_rank: int, *, socket: Path, stop_page
         env[c.TF_CONFIG] = _tf_config(tf_config, rank)
     env["PYTHONPATH"] = _python_path(env)
     return env
+
+
+def _cpus() -> int:
+    """CPUs that this process may use; not every system tells which."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _python_path(env: Mapping[str, str]) -> str:

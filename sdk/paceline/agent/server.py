@@ -45,6 +45,12 @@ class Server:
         listening = asyncio.run_coroutine_threadsafe(web.serve(self._routes, host, port), self._loop)
         self._listening = await asyncio.wrap_future(listening)
 
+    @property
+    def port(self) -> int:
+        """Where it listens; of a port that was given as 0, what the kernel chose."""
+        assert self._listening is not None, "start() comes first"
+        return int(self._listening.sockets[0].getsockname()[1])
+
     def close(self) -> None:
         """Stop; what is being answered is cut off."""
         if self._thread.is_alive():

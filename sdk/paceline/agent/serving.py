@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from paceline.agent import prometheus, pulse, web
@@ -11,6 +12,7 @@ from paceline.agent.beat import Beat
 from paceline.agent.config import AgentConfig
 from paceline.agent.lead import Lead
 
+PORT_FILE = "port"
 _NOT_THE_LEAD = web.Answer.of({"error": "this agent is not the lead"}, 404)
 
 
@@ -46,6 +48,17 @@ def routes_at_once(config: AgentConfig, lead: Lead | None) -> dict[tuple[str, st
         return _pulse(config, lead, body)
 
     return {("POST", pulse.PATH): answer}
+
+
+def tell_port(directory: Path, port: int) -> None:
+    """Write the port into `<agent's directory>/port`, whole or not at all, for who started this agent with port 0.
+
+    Raises:
+        OSError: The directory cannot be written to.
+    """
+    new = directory / ".port"
+    new.write_text(str(port), encoding="ascii")
+    new.replace(directory / PORT_FILE)
 
 
 def _pulse(config: AgentConfig, lead: Lead | None, body: bytes) -> web.Answer:

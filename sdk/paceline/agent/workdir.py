@@ -1,4 +1,7 @@
-"""Directories of a pod. Where do the processes start? In the image's, or in one of links to its entries."""
+"""Directories of a pod. Where do the processes start? In the image's, or in one of links to its entries.
+
+A run that a trainer on this machine starts has a directory of its own for them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,24 @@ import tempfile
 from pathlib import Path
 
 from paceline.agent import log
+from paceline.agent.config import AgentConfig
 
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
+
+
+def of(config: AgentConfig, *, artifacts: bool) -> Path:
+    """Where the processes of this pod run.
+
+    Args:
+        artifacts: What they write there is stored, and must be told from what they found.
+    Raises:
+        OSError: There is no writable directory.
+    """
+    if config.own_work_directory is not None:
+        config.own_work_directory.mkdir(parents=True, exist_ok=True)
+        return config.own_work_directory
+    make = linked if artifacts else writable
+    return make(Path.cwd(), config.work_directory)
 
 
 def writable(image: Path, substitute: Path) -> Path:

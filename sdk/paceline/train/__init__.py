@@ -20,31 +20,41 @@ if TYPE_CHECKING:
     from paceline.train._configs import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
     from paceline.train._failure import TrainingFailedError
     from paceline.train._result import Result
+    from paceline.train._scaling import ScalingConfig
+    from paceline.train._shards import DataConfig, get_dataset_shard, use_datasets
 
 __all__ = [
     "Checkpoint",
     "CheckpointConfig",
+    "DataConfig",
     "FailureConfig",
     "Result",
     "RunConfig",
+    "ScalingConfig",
     "StorageInfo",
     "SyncConfig",
     "TrainContext",
     "TrainingFailedError",
     "get_checkpoint",
     "get_context",
+    "get_dataset_shard",
     "report",
     "should_stop",
+    "use_datasets",
 ]
 
 # Not needed by a worker, and `dataclasses` alone would double what the import of this module takes.
 _LATER = {
     "CheckpointConfig": "_configs",
+    "DataConfig": "_shards",
     "FailureConfig": "_configs",
     "Result": "_result",
     "RunConfig": "_configs",
+    "ScalingConfig": "_scaling",
     "SyncConfig": "_configs",
     "TrainingFailedError": "_failure",
+    "get_dataset_shard": "_shards",
+    "use_datasets": "_shards",
 }
 
 

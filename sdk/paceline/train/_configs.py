@@ -13,13 +13,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from paceline.train._keywords import explained
+
 if TYPE_CHECKING:
     from paceline.train._run_settings import RunSettings
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f/\\]")
 _LONGEST_NAME = 128
 
+# Names that scripts for Ray Train use.
+_HINTS = {
+    "callbacks": "what follows a report is written in the training function; leave it out",
+    "stop": "return from the training function when it is enough; leave it out",
+    "verbose": "the console shows reports and failures as they come; leave it out",
+    "log_to_file": "what workers print is shown as it comes: send it to a file with `python train.py > log`",
+    "progress_reporter": "the console shows reports and failures as they come; leave it out",
+    "worker_runtime_env": "workers get the environment of this process; on Kubernetes write Kubernetes(env=...)",
+    "local_dir": "write storage_path",
+}
+_CHECKPOINT_HINTS = {
+    "checkpoint_frequency": "the training function decides, by report(metrics, checkpoint=...); leave it out",
+    "checkpoint_at_end": "the training function decides, by report(metrics, checkpoint=...); leave it out",
+}
+_FAILURE_HINTS = {
+    "fail_fast": "write max_failures=0",
+    "controller_failure_limit": "there is no controller process that could fail; leave it out",
+}
 
+
+@explained(_CHECKPOINT_HINTS)
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
     """Which checkpoints are kept.
@@ -44,7 +66,7 @@ class CheckpointConfig:
                     " from the latest), or leave it out to keep all"
                 )
         if self.checkpoint_score_attribute is not None:
-            _check_text("CheckpointConfig.checkpoint_score_attribute", self.checkpoint_score_attribute)
+            check_text("CheckpointConfig.checkpoint_score_attribute", self.checkpoint_score_attribute)
         if self.checkpoint_score_order not in ("max", "min"):
             raise ValueError(
                 f"CheckpointConfig.checkpoint_score_order is {self.checkpoint_score_order!r}: use 'max' (the largest"
@@ -52,6 +74,7 @@ class CheckpointConfig:
             )
 
 
+@explained()
 @dataclass(frozen=True, slots=True)
 class SyncConfig:
     """Whether files that workers write into their working directory (artifacts) go to storage.
@@ -72,9 +95,10 @@ class SyncConfig:
         for name in ("sync_period", "sync_timeout"):
             _check_seconds(f"SyncConfig.{name}", getattr(self, name))
         for name in ("sync_artifacts", "sync_artifacts_on_checkpoint"):
-            _check_bool(f"SyncConfig.{name}", getattr(self, name))
+            check_bool(f"SyncConfig.{name}", getattr(self, name))
 
 
+@explained(_FAILURE_HINTS)
 @dataclass(frozen=True, slots=True)
 class FailureConfig:
     """What follows a failure of a worker.
@@ -94,6 +118,7 @@ class FailureConfig:
             )
 
 
+@explained(_HINTS)
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Name and storage of a run; everything it leaves is under `<storage_path>/<name>`.
@@ -148,7 +173,7 @@ class RunConfig:
     def _check_storage(self) -> None:
         path, filesystem = self.storage_path, self.storage_filesystem
         if path is not None:
-            _check_text("RunConfig.storage_path", path)
+            check_text("RunConfig.storage_path", path)
             check_storage("RunConfig.storage_path", path, filesystem)
         elif filesystem is not None:
             raise ValueError(
@@ -171,7 +196,7 @@ def check_name(what: str, name: object) -> None:
         TypeError: It is no text.
         ValueError: It cannot be a directory's name in every store.
     """
-    _check_text(what, name)
+    check_text(what, name)
     text = str(name)
     if _CONTROL.search(text) or text.startswith(".") or text != text.strip() or len(text.encode()) > _LONGEST_NAME:
         raise ValueError(
@@ -194,7 +219,12 @@ def check_storage(what: str, path: str, filesystem: Any = None) -> None:
         raise ValueError(f"{what}: {e}") from None
 
 
-def _check_text(what: str, value: object) -> None:
+def check_text(what: str, value: object) -> None:
+    """A text with something in it.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{what} is a {type(value).__name__}: pass a text")
     if not value.strip():
@@ -206,7 +236,12 @@ def _check_integer(what: str, value: object) -> None:
         raise TypeError(f"{what} is {value!r}, a {type(value).__name__}: pass a whole number")
 
 
-def _check_bool(what: str, value: object) -> None:
+def check_bool(what: str, value: object) -> None:
+    """True or False, and nothing that counts as such.
+
+    Raises:
+        TypeError: It is something else.
+    """
     if not isinstance(value, bool):
         raise TypeError(f"{what} is {value!r}, a {type(value).__name__}: pass True or False")
 

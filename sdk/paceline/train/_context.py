@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paceline import _contract as c
+
+if TYPE_CHECKING:
+    from paceline.data import DataShard
 
 
 class StorageInfo:
@@ -90,6 +93,12 @@ class TrainContext:
     def get_storage(self) -> StorageInfo:
         """Where the run is stored (outside: `path` is None)."""
         return StorageInfo(os.environ.get(c.STORAGE_PATH) or None, self.get_experiment_name())
+
+    def get_dataset_shard(self, name: str = "train") -> DataShard:
+        """As `paceline.train.get_dataset_shard`."""
+        from paceline.train._shards import get_dataset_shard
+
+        return get_dataset_shard(name)
 
     def __repr__(self) -> str:
         return f"TrainContext(rank {self.get_world_rank()} of {self.get_world_size()})"

@@ -18,6 +18,7 @@ class TrainingFailedError(RuntimeError):
         reason: In one word, as in the conditions of a TrainJob: `Error`, `StorageError` ...
         last_lines: End of the process's output.
         attempt: The attempt that failed; None when not known.
+        path: The run's directory, for `Result.from_path`; set by `fit()`.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class TrainingFailedError(RuntimeError):
         reason: str = "Error",
         last_lines: tuple[str, ...] = (),
         attempt: int | None = None,
+        path: str | None = None,
     ) -> None:
         self.message = message
         self.rank = rank
@@ -40,6 +42,7 @@ class TrainingFailedError(RuntimeError):
         self.reason = reason
         self.last_lines = last_lines
         self.attempt = attempt
+        self.path = path
         super().__init__(message)
 
     @classmethod
@@ -63,7 +66,8 @@ class TrainingFailedError(RuntimeError):
             what = f"{self.type}: {what}"
         code = f" (exit code {self.exit_code})" if self.exit_code and not self.type else ""
         below = self.traceback or "\n".join(self.last_lines)
-        return f"{who}: {what}{code}" + (f"\n\n{below.rstrip()}" if below.strip() else "")
+        text = f"{who}: {what}{code}" + (f"\n\n{below.rstrip()}" if below.strip() else "")
+        return text + (f"\n\nWhat the run has made until then is in {self.path}" if self.path else "")
 
     def __reduce__(self) -> tuple[Any, ...]:
         told = {name: value for name, value in self.__dict__.items() if name != "message"}

@@ -82,6 +82,12 @@ def _open() -> memoryview | None:
     return page
 
 
+def forget() -> None:
+    """This process is no longer, or not yet, the worker whose page was opened."""
+    global _page, _looked, _counts, _questions
+    _page, _looked, _counts, _questions = None, False, False, count(1)
+
+
 def _after_fork() -> None:
     global _counts
     _counts = False

@@ -15,8 +15,9 @@ RESTRICTED = ["pod-security.kubernetes.io/enforce=restricted", "pod-security.kub
 
 @pytest.fixture(scope="session")
 def chart_server() -> Iterator[Bed]:
-    """Return a real API server without nodes, with the namespaces that the tests install into."""
-    with bed(name="chart", nodes=0, s3=False, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as started:
+    """Return a real API server without nodes, with the namespaces that the tests install into; one a process."""
+    name = "-".join(["chart", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
+    with bed(name=name, nodes=0, s3=False, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as started:
         for namespace in (NAMESPACE, "team-a", "team-b", "elsewhere"):
             started.kubectl("create", "namespace", namespace, check=False)
             started.kubectl("label", "namespace", namespace, "--overwrite", *RESTRICTED)

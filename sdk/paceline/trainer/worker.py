@@ -1,0 +1,139 @@
+"""`python -m paceline.trainer.worker TASK`: a process of a run; it loads the task file and calls the function.
+
+The agent starts it, as it starts any training script. Nothing is imported here that the function does not need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from paceline import _contract as c
+
+# The hook that tells the agent of an exception is in place from here on.
+from paceline.train import _client
+from paceline.trainer import _function, _lifetime
+from paceline.trainer._task import Task, TaskError, loads
+
+_LONGEST_PARAMS = 256 * 1024
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the task file says.
+
+    Raises:
+        SystemExit: The task cannot be read, or the function has raised.
+    """
+    if len(arguments) != 1:
+        raise SystemExit("usage: python -m paceline.trainer.worker TASK")
+    _lifetime.end_with_parent()
+    _forget_work_directory()
+    del sys.argv[1:]  # a parser in the function, or in a module of the user's, would take it for its own
+    try:
+        _add_vendored_cloudpickle()
+        task = loads(Path(arguments[0]).read_bytes())
+    except (TaskError, OSError) as e:
+        _tell(e)
+        raise SystemExit(1) from None
+    _define_in_main(task.function)
+    try:
+        run(task)
+    except Exception as e:
+        # Without our own frames, which tell nothing of the user's mistake.
+        _tell(e.with_traceback(below(e.__traceback__)))
+        raise SystemExit(1) from None
+
+
+def run(task: Task) -> None:
+    """Call the function within the framework's session; this process's rank variables are set."""
+    os.environ[c.IN_FIT] = task.name
+    tell_params(task)
+    with _datasets(task.sources), task.framework.session():
+        task.call()
+
+
+@contextlib.contextmanager
+def _datasets(sources: Any) -> Iterator[None]:
+    if sources is None:
+        yield
+        return
+    from paceline.train import _shards
+
+    _shards.provide(sources)
+    try:
+        yield
+    finally:
+        _shards.provide({})
+
+
+def tell_params(task: Task) -> None:
+    """Rank 0 has the function's name and the configuration written into `params.json`."""
+    client = _client.client()
+    if client is None or os.environ.get(c.RANK) != "0":
+        return
+    from paceline._metrics import json_safe
+
+    told = {"train_fn": task.name}
+    line = _params({**told, "train_loop_config": json_safe(task.config or {})})
+    if len(line) > _LONGEST_PARAMS:
+        line = _params({**told, "train_loop_config": f"{len(line)} characters: too long to be kept here"})
+    client.send(line)
+
+
+def _params(told: dict[str, Any]) -> str:
+    return json.dumps({"t": "params", "params": told})
+
+
+def below(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames at its beginning that are ours; whole, where all of them are."""
+    own = str(Path(__file__).parent)
+    rest = trace
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith((own, "<frozen")):
+        rest = rest.tb_next
+    return rest or trace
+
+
+def _forget_work_directory() -> None:
+    """`python -m` puts the working directory first on the path; in a run on this machine, workers write there."""
+    work = os.environ.get(c.WORK_DIR)
+    if work and not getattr(sys.flags, "safe_path", False) and Path(sys.path[0]).resolve() == Path(work).resolve():
+        del sys.path[0]
+
+
+def _define_in_main(function: Any) -> None:
+    """Classes and functions of the script's `__main__` are found there again: `pickle` looks for them by name."""
+    own = ModuleType("__main__")
+    # The module that runs now lives on below it.
+    own.__dict__["__paceline__"] = sys.modules["__main__"]
+    for name, value in getattr(_function.innermost(function), "__globals__", {}).items():
+        if getattr(value, "__module__", None) == "__main__":
+            setattr(own, name, value)
+    sys.modules["__main__"] = own
+
+
+def _tell(error: BaseException) -> None:
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _add_vendored_cloudpickle() -> None:
+    """In a pod the agent may have brought it: it lies behind the image's own packages, and nothing else comes in."""
+    import paceline
+
+    vendor = str(Path(paceline.__file__).resolve().parent.parent.parent / "vendor")
+    sys.path.append(vendor)
+    try:
+        import cloudpickle  # noqa: F401
+    except ImportError:
+        pass  # `loads` says so
+    finally:
+        sys.path.remove(vendor)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
