@@ -77,7 +77,9 @@ class Trainer:
         """
         function = _one_function(train_fn, train_loop_per_worker)
         if unknown:
-            known = [name for name in Trainer.__init__.__annotations__ if name not in ("return", "unknown")]
+            makers = {type(self).__init__, Trainer.__init__}
+            named = dict.fromkeys(name for maker in makers for name in maker.__annotations__)
+            known = [name for name in named if name not in ("return", "unknown", "others")]
             raise TypeError(problem(type(self).__name__, next(iter(unknown)), known, _HINTS))
         takes_config = _function.takes_config(function)
         self._plan = Plan(
@@ -132,6 +134,11 @@ class Trainer:
             from paceline.trainer import _inside
 
             return _inside.fit(self._plan)
+        if os.environ.get("TORCHELASTIC_RUN_ID"):
+            raise RuntimeError(
+                "fit() was called under torchrun, which has started a process for each rank already. fit() starts them"
+                " itself: run the script with python, or call the training function where fit() is"
+            )
         if self._backend is not None and not in_process:
             return self._backend.run(self._plan, detach=detach)
         if detach:
