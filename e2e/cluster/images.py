@@ -15,6 +15,7 @@ from e2e.cluster.progress import Progress
 
 OPERATOR_IMAGE = "docker.io/paceline/operator:dev"
 TORCH_IMAGE = "docker.io/paceline/torch:dev"
+TENSORFLOW_IMAGE = "docker.io/paceline/tensorflow:dev"
 BUNDLED_IMAGE = "docker.io/paceline/bundled:dev"
 # Where this machine keeps its certificates and pip its settings: shown to builds, never part of an image.
 _HOST_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
@@ -32,6 +33,12 @@ def torch_image() -> Path:
     return build_image(folder / "Dockerfile", folder, TORCH_IMAGE, {})
 
 
+def tensorflow_image() -> Path:
+    """The TensorFlow image of the examples as an archive for `Bed.load_image`."""
+    folder = REPOSITORY / "images" / "tensorflow"
+    return build_image(folder / "Dockerfile", folder, TENSORFLOW_IMAGE, {})
+
+
 def bundled_image() -> Path:
     """An image that has the agent and the SDK installed, as an archive for `Bed.load_image`."""
     return build_image(SOURCE / "bundled.Dockerfile", REPOSITORY, BUNDLED_IMAGE, {})
@@ -39,7 +46,7 @@ def bundled_image() -> Path:
 
 # What Paceline runs with, and that with what only tests need.
 OWN = (operator_image, torch_image)
-ALL = (*OWN, bundled_image)
+ALL = (*OWN, tensorflow_image, bundled_image)
 
 
 def torch_base() -> None:

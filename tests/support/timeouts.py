@@ -8,3 +8,5 @@ LOCAL_S = 10.0
 AGENT_RUN_S = 90.0
 # Sixteen threads at a store on the same two cores; a data node of HDFS takes half a second for each file.
 STORE_S = 120.0
+# TensorFlow alone takes eight seconds to import on an idle machine, in each of its processes.
+TENSORFLOW_S = 240.0

@@ -108,6 +108,10 @@ class Trainer:
     def fit(self, *, in_process: bool = False, detach: bool = False) -> Any:
         """Run the function in every worker, to the end of the run.
 
+        In a worker of a TrainJob, whose command is the script that calls this, the workers are there already: the
+        function runs in this process as its rank, and the TrainJob's manifest decides workers, storage and restarts. On
+        rank 0 the result tells of this process's last report; on the others the process ends here.
+
         Args:
             in_process: Call it in this process instead, as rank 0 of 1: breakpoints work. Always on this machine;
                 reports, checkpoints and the result are the same; nothing is restarted.
@@ -121,9 +125,13 @@ class Trainer:
                 nothing has been started.
             KeyboardInterrupt: Ctrl-C. On this machine the workers have ended by then.
         """
-        _refuse_nesting()
         if in_process and detach:
             raise ValueError("fit(in_process=True, detach=True): a run in this process cannot go on without it")
+        if os.environ.get(c.AGENT_SOCKET):
+            _refuse_nesting()
+            from paceline.trainer import _inside
+
+            return _inside.fit(self._plan)
         if self._backend is not None and not in_process:
             return self._backend.run(self._plan, detach=detach)
         if detach:
@@ -187,10 +195,8 @@ def _sources(datasets: Any, dataset_config: Any, *, here: bool) -> Any:
 
 def _refuse_nesting() -> None:
     """A worker that starts a run would start workers that start runs."""
-    if os.environ.get(c.AGENT_SOCKET):
-        run = os.environ.get(c.EXPERIMENT_NAME) or os.environ.get(c.JOB)
+    if function := os.environ.get(c.IN_FIT):
         raise RuntimeError(
-            f"fit() was called in a worker of the run {run!r}. A script that the workers import starts its run under"
-            ' `if __name__ == "__main__":`; a TrainJob whose command is a script has its workers already, so let that'
-            " script call the training function itself"
+            f"fit() was called in a worker of the run of {function}. A script that the workers import starts its run"
+            ' under `if __name__ == "__main__":`; and a TrainJob is one run, so its script calls fit() once'
         )

@@ -102,7 +102,8 @@ def test_every_component_has_pinned_modules() -> None:
 
 
 def test_our_dockerfiles_have_a_local_stand_in_for_their_base() -> None:
-    for dockerfile, base in (("Dockerfile", PYTHON), ("images/torch/Dockerfile", TORCH)):
+    files = {"Dockerfile": PYTHON, "images/torch/Dockerfile": TORCH, "images/tensorflow/Dockerfile": PYTHON}
+    for dockerfile, base in files.items():
         assert standing_for(default_base((REPOSITORY / dockerfile).read_text())) is base
 
 
