@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="write the figures as JSON to this file")
     options = parser.parse_args()
     readers = [name for name in READERS if "torch" not in name or find_spec("torch")]
-    groups, rounds = (1, 1) if options.quick else (8, options.rounds)
+    groups, rounds = (1, 1) if options.quick else (4, options.rounds)
     with _folder() as folder:
         rows = _write(folder / "data", groups)
         server = S3Server.start_local(folder / "s3")

@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -96,8 +97,11 @@ def _arrays(uri: str, batch_size: int) -> Iterator[dict[str, Any]]:
 
 def _used() -> tuple[float, float]:
     """CPU seconds so far, and the most memory so far in MiB; of this process and of those that it waited for."""
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in both), sum(usage.ru_maxrss for usage in both) / 1024
+    own, below = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    # Not ru_maxrss of this process: that begins with what the process had that started it.
+    status = Path("/proc/self/status").read_text()
+    peak_kib = int(status.partition("VmHWM:")[2].split()[0]) + below.ru_maxrss
+    return sum(usage.ru_utime + usage.ru_stime for usage in (own, below)), peak_kib / 1024
 
 
 def main() -> int:

@@ -28,6 +28,8 @@ class Stack:
 
     kube: Kube
     values: dict[str, str] = field(default_factory=dict)
+    bed: Bed | None = None
+    """The test bed that it runs on, if it does: its machines can be killed."""
 
     def install(self) -> None:
         """Install or upgrade the operator by Helm and wait until it is ready."""
@@ -63,9 +65,8 @@ def on_bed(bed: Bed, *, torch: bool = True) -> Stack:
         bed.load_image(tar)
     # The tag stays the same: the content's key in the name of the archive rolls the operator when it has changed.
     changed = {"podAnnotations.content": images[0].stem}
-    return Stack(
-        Kube(bed.kubeconfig, api=bed.api), {"image.repository": "paceline/operator", "image.tag": "dev"} | changed
-    )
+    values = {"image.repository": "paceline/operator", "image.tag": "dev"} | changed
+    return Stack(Kube(bed.kubeconfig, api=bed.api), values, bed)
 
 
 def on_users_cluster() -> Stack:

@@ -16,6 +16,7 @@ from e2e.stored import OnS3
 
 SCRIPT = Path(__file__).with_name("step_train.py")
 RANKS = 2
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def job(space: Workspace, name: str, steps: int, *trouble: str, **spec: Any) -> Object:

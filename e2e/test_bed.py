@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from e2e.cluster import Bed, Options, bed, down, images, up
+from e2e.cluster import Bed, Options, bed, cgroups, cleanup, down, images, network, paths, up
 from e2e.cluster.cleanup import leftovers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.disturbs]
@@ -160,9 +160,29 @@ def test_a_killed_node_becomes_not_ready_and_can_be_booted_again(cluster: Bed) -
     assert run(cluster, pod("after-boot", "print('back')", node="node2", gpus=1)) == "back\n"
 
 
-def test_an_added_node_has_the_images(cluster: Bed) -> None:
-    name = cluster.add_node()
-    assert run(cluster, pod("newcomer", "print('here')", node=name)) == "here\n"
+def test_an_added_node_has_the_images_and_a_removed_one_leaves_nothing_behind(cluster: Bed) -> None:
+    before, alone = set(cluster.node_names), "example.com/alone"
+    name = cluster.add_node(taint=alone)
+    newcomer = yaml.safe_load(pod("newcomer", "print('here')", node=name))
+    newcomer["spec"]["tolerations"] = [{"key": alone, "operator": "Exists"}]
+    assert run(cluster, yaml.safe_dump(newcomer)) == "here\n"
+    cluster.kubectl("apply", "-f", "-", input=pod("outside", "print('waits')", node=name))
+    told = "--for=jsonpath={.status.conditions[?(@.type=='PodScheduled')].reason}=Unschedulable"
+    cluster.kubectl("wait", told, "pod/outside", f"--timeout={WAIT_S}s")
+    cluster.kubectl("delete", "pod", "outside")
+    cluster.kill_node(name)
+    cluster.remove_node(name)
+    assert set(cluster.node_names) == before
+    assert set(cluster.kubectl("get", "nodes", "-o", "name").split()) == {f"node/{each}" for each in before}
+    group = cgroups.node_group(cluster.name, name)
+    assert (cgroups.pids(group), cgroups.leftovers(group)) == ([], [])
+    folders = (paths.bed_dir(cluster.name) / "nodes" / name, paths.run_dir(cluster.name) / name)
+    assert [(folder.exists(), cleanup.mounts_below(folder)) for folder in folders] == [(False, [])] * 2
+    network_shows = network.inside(cluster.addresses, "ip", "addr")
+    network_shows += network.inside(cluster.addresses, "iptables", "-S")
+    index = int(name.removeprefix("node"))
+    ours = (f"plbr{index}", f"{cluster.addresses.node(index)}/", cluster.addresses.node_pods(index))
+    assert [each for each in ours if each in network_shows] == []
 
 
 def test_two_beds_live_side_by_side_and_a_healthy_one_is_reused(cluster: Bed) -> None:

@@ -6,10 +6,12 @@ A job of its own namespace for each fault; all of them run side by side, and eac
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -29,8 +31,16 @@ RUN_S = 300
 STEPS = 2 * AT
 # Enough that a fault from outside meets a running job: the status tells of a checkpoint after up to ten seconds.
 MANY = 90
+# Eight seconds: most of them are left when three checkpoints have been seen in the store.
+SOME = 40
 # The operator reads a pod's events when it has hung for ten seconds.
 START_TIMEOUT_S = 14
+# On the node that is lost no other job's pods are.
+TAINT = "bed.paceline.dev/to-be-lost"
+# The agents give a silent one up after 20 s. Kubernetes itself would need 60 s for the pod.
+NOTICED_S = 40
+# From there until all workers run again: two pods start, beside those of the other jobs.
+RUN_AGAIN_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,10 @@ class Trial:
     stored: Stored
     placed: dict[str, str]
     """Node of each pod of the first attempt."""
+    struck_at: float = 0.0
+    """When, in seconds since the epoch."""
+    before: Mapping[int, Object] = field(default_factory=dict)
+    """What was committed then, by step."""
 
     @property
     def record(self) -> Object:
@@ -50,6 +64,12 @@ class Trial:
         (found,) = self.status["history"]
         assert isinstance(found, dict)
         return found
+
+    @property
+    def bed(self) -> Bed:
+        """Where it ran."""
+        assert self.space.stack.bed is not None
+        return self.space.stack.bed
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -84,6 +104,34 @@ def losing_a_pod(space: Workspace, name: str) -> Trial:
     space.wait_step(name, 3, timeout_s=START_S)
     space.kube.kubectl("delete", "pod", f"{name}-0-1", "-n", space.namespace, "--wait=false")
     return ended(space, name, "Succeeded", placed)
+
+
+def losing_its_node(space: Workspace, name: str) -> Trial:
+    """Take the power from the node of a pod. It is made for this, and gone afterwards."""
+    bed = space.stack.bed
+    assert bed is not None
+    node = bed.add_node(taint=TAINT)
+    try:
+        here = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+        # A breath of a preference: enough for an empty node, and nothing beside the operator's own for other nodes.
+        affinity = {"nodeAffinity": {steps.PREFERRED: [{"weight": 1, "preference": here}]}}
+        pod = {"spec": {"affinity": affinity, "tolerations": [{"key": TAINT, "operator": "Exists"}]}}
+        made = steps.job(space, name, SOME, podTemplate=pod)
+        made["spec"]["workers"]["placement"] = "StrictSpread"
+        space.submit(made)
+        placed = steps.placed(space, name, 0, timeout_s=START_S)
+        assert node in placed.values()
+        wait_for(
+            f"checkpoints of {name}",
+            lambda: len(steps.stored(space, name).commits) >= 3,
+            timeout_s=START_S,
+            seen=lambda: space.tell(name),
+        )
+        bed.kill_node(node)
+        struck_at, before = time.time(), steps.stored(space, name).commits
+        return replace(ended(space, name, "Succeeded", placed), struck_at=struck_at, before=before)
+    finally:
+        bed.remove_node(node)
 
 
 def suspended(space: Workspace, name: str) -> Trial:
@@ -173,24 +221,29 @@ def ended(space: Workspace, name: str, phase: str, placed: dict[str, str]) -> Tr
 Fault = Callable[[Workspace, str], Trial]
 # Those first that take longest, or that mostly wait.
 FAULTS: tuple[Fault, ...] = (
-    not_starting, hanging, drained, suspended, losing_a_pod, failing_every_time, out_of_memory, uncounted,
-    failing_at_once,
+    losing_its_node, not_starting, hanging, drained, suspended, losing_a_pod, failing_every_time, out_of_memory,
+    uncounted, failing_at_once,
 )  # fmt: skip
 # With all of them two cores would start pods for a minute before any job takes a step.
 AT_ONCE = 5
 
 
 @pytest.fixture(scope="module")
-def trials(stack: Stack, real_nodes: Bed) -> Iterator[Mapping[str, Future[Trial]]]:
-    """Strike them all, AT_ONCE of them beside each other."""
+def trials(request: pytest.FixtureRequest, stack: Stack, real_nodes: Bed) -> Iterator[Mapping[str, Future[Trial]]]:
+    """Strike all that the tests of this run are about, AT_ONCE of them beside each other."""
     run = uuid.uuid4().hex[:6]
-    names = {fault: fault.__name__.replace("_", "-") for fault in FAULTS}
+    of_tests = {
+        item.callspec.params.get("trial")
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    }
+    names = {fault: fault.__name__.replace("_", "-") for fault in FAULTS if fault.__name__ in of_tests}
 
     def strike(fault: Fault) -> Trial:
         return fault(Workspace.create(stack, real_nodes.s3, f"{names[fault]}-{run}"), names[fault])
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        yield {fault.__name__: threads.submit(strike, fault) for fault in FAULTS}
+        yield {fault.__name__: threads.submit(strike, fault) for fault in names}
     stack.kube.kubectl("delete", "namespace", *(f"{name}-{run}" for name in names.values()), "--wait=false")
 
 
@@ -232,6 +285,23 @@ def test_deletion_of_a_pod_resumes_from_the_last_checkpoint(trial: Trial) -> Non
     assert record["lostSteps"] == 0
     every_step_is_stored(trial, last=resumed_after(trial), steps=MANY)
     assert trial.stored.reported == tuple(range(1, MANY + 1))
+
+
+@of(losing_its_node)
+def test_a_lost_node_costs_seconds_and_no_committed_checkpoint(trial: Trial) -> None:
+    record = trial.record
+    assert (record["cause"], record["countedAs"]) == ("PodUnreachable", "preemption")
+    assert trial.counts == (1, 0, 1)
+    assert record["node"] == trial.placed[record["pod"]]
+    assert (record["rank"], record["node"] in trial.bed.node_names) == (int(record["pod"][-1]), False)
+    ended_at = datetime.fromisoformat(record["time"].replace("Z", "+00:00")).timestamp()
+    assert 0 < ended_at - trial.struck_at < NOTICED_S
+    assert record["downtimeSeconds"] < RUN_AGAIN_S
+    assert record["node"] not in steps.placed(trial.space, trial.job, 1, timeout_s=0).values()
+    assert {step: trial.stored.commits.get(step) for step in trial.before} == trial.before
+    last = resumed_after(trial)
+    assert last >= max(trial.before)
+    every_step_is_stored(trial, last=last, steps=SOME)
 
 
 @of(suspended)

@@ -72,8 +72,8 @@ def _run(stage: str, log: IO[str] | None = None, env: Mapping[str, str] | None =
 
 
 def _side_by_side(took: list[Took]) -> None:
-    # Another half of the crash cases' repetitions with every commit.
-    env = {"CRASH_SAMPLE": _commit(), **os.environ}
+    # With every commit another part of what repeats the rest: `make crash` and `make simulation` try all of it.
+    env = {"CRASH_SAMPLE": _commit(), "SIMULATION_SAMPLE": _commit(), **os.environ}
     telling = threading.Lock()
 
     def run(lane: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import yaml
 
 from e2e.cluster import build, cgroups, gcs, hdfs, imagestore, network, paths
-from e2e.cluster.api import Api
+from e2e.cluster.api import Api, ApiError
 from e2e.cluster.controlplane import NODE_GRACE_S, ControlPlane
 from e2e.cluster.errors import BedError
 from e2e.cluster.gcs import GcsServer
@@ -28,6 +28,7 @@ from e2e.cluster.stores import StorageServer
 # Fake nodes renew rarely: their heartbeats would be the main load of a bed made to measure something else.
 _FAKE_NODE_GRACE_S = 300
 _Store = TypeVar("_Store", bound=StorageServer)
+NOT_FOUND = 404
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -139,12 +140,35 @@ class Bed:
         self._each_node([n for n in self._nodes.values() if n.alive()], lambda n: n.load(imagestore.store(), images))
         return imagestore.names(images)
 
-    def add_node(self) -> str:
-        """Add one node with all images loaded so far; returns its name when it is Ready."""
+    def add_node(self, *, taint: str = "") -> str:
+        """Add one node with all images loaded so far; returns its name when it is Ready.
+
+        Args:
+            taint: Key of a taint (NoSchedule) that it has from the beginning: pods without a toleration stay away.
+        """
         index = max(self._state.nodes.values(), default=0) + 1
-        name = self._register_node(index)
+        name = self._register_node(index, taint)
         self._start_nodes([self._nodes[name]])
         return name
+
+    def remove_node(self, name: str) -> None:
+        """Take a node away for good, killed before or not, with the pods that it had."""
+        self._nodes[name].remove()
+        for pod in self.api.call("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{name}")["items"]:
+            where = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+            self._delete(f"{where}?gracePeriodSeconds=0")
+        self._delete(f"/api/v1/nodes/{name}")
+        with paths.lock(f"bed-{self.name}-state"):
+            del self._state.nodes[name]
+            self._state.save()
+        del self._nodes[name]
+
+    def _delete(self, path: str) -> None:
+        try:
+            self.api.call("DELETE", path)
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
 
     def kill_node(self, name: str, *, containers: bool = True) -> None:
         """Kill kubelet, containerd, shims and containers of a node with SIGKILL: a machine that lost its power.
@@ -235,16 +259,16 @@ class Bed:
             raise BedError(f"bed {self.name} was made without {name}: use bed(..., {name}=True)")
         return store
 
-    def _node(self, name: str, index: int) -> Node:
+    def _node(self, name: str, index: int, taint: str = "") -> Node:
         layout = NodeLayout(self.name, name, index, self.addresses)
-        return Node(layout, self.plane, self.api, self._state.options.gpus_per_node)
+        return Node(layout, self.plane, self.api, self._state.options.gpus_per_node, taint)
 
-    def _register_node(self, index: int) -> str:
+    def _register_node(self, index: int, taint: str = "") -> str:
         name = f"node{index}"
         with paths.lock(f"bed-{self.name}-state"):
             self._state.nodes[name] = index
             self._state.save()
-        self._nodes[name] = self._node(name, index)
+        self._nodes[name] = self._node(name, index, taint)
         return name
 
     def _start_nodes(self, nodes: Sequence[Node]) -> None:

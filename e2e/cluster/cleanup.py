@@ -27,7 +27,7 @@ def clean(name: str) -> None:
     cgroups.remove(_group(name))
     if record:
         network.delete(record.addresses)
-    for path in [*sockets, *_log_links(name), *_cni_results(name)]:
+    for path in [*sockets, *log_links(paths.bed_dir(name)), *_cni_results(name)]:
         path.unlink(missing_ok=True)
     shutil.rmtree(paths.run_dir(name), ignore_errors=True)
     # The record goes last: a cleaning that was interrupted can be repeated.
@@ -51,7 +51,7 @@ def leftovers(name: str, addresses: Addresses) -> list[str]:
     found += network.leftovers(addresses)
     found += [
         f"file {path}"
-        for path in [*_folders(name), *_log_links(name), *_cni_results(name)]
+        for path in [*_folders(name), *log_links(paths.bed_dir(name)), *_cni_results(name)]
         if path.exists() or path.is_symlink()
     ]
     return found
@@ -108,11 +108,11 @@ def shim_sockets(folder: Path) -> list[Path]:
     return found
 
 
-def _log_links(name: str) -> list[Path]:
-    """Links of the kubelet in a folder that it shares with every other kubelet of the machine."""
+def log_links(folder: Path) -> list[Path]:
+    """Links into `folder` that a kubelet made in a folder which it shares with every other kubelet of the machine."""
     if not _CONTAINER_LOGS.exists():
         return []
-    prefix = f"{paths.bed_dir(name)}/"
+    prefix = f"{folder}/"
     return [p for p in _CONTAINER_LOGS.iterdir() if p.is_symlink() and str(p.readlink()).startswith(prefix)]
 
 

@@ -49,6 +49,12 @@ def add_address(addresses: Addresses, address: str) -> None:
         run("ip", "-n", addresses.netns, "addr", "add", f"{address}/24", "dev", "host0")
 
 
+def remove_node(addresses: Addresses, address: str, bridge: str) -> None:
+    """Take the address and the pods' bridge of a node away."""
+    run("ip", "-n", addresses.netns, "addr", "del", f"{address}/24", "dev", "host0", check=False)
+    run("ip", "-n", addresses.netns, "link", "del", bridge, check=False)
+
+
 def inside(addresses: Addresses, *command: str, check: bool = True) -> str:
     """Run a command in the bed's network (the file system stays the host's)."""
     return run("nsenter", f"--net=/run/netns/{addresses.netns}", "--", *command, check=check)

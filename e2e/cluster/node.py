@@ -26,8 +26,9 @@ _JSON_PATCH = "application/json-patch+json"
 class Node:
     """Starts, kills and starts again one node."""
 
-    def __init__(self, layout: NodeLayout, plane: ControlPlane, api: Api, gpus: int) -> None:
+    def __init__(self, layout: NodeLayout, plane: ControlPlane, api: Api, gpus: int, taint: str = "") -> None:
         self.layout = layout
+        self._taint = taint
         self._plane = plane
         self._api = api
         self._gpus = gpus
@@ -62,7 +63,7 @@ class Node:
             f"{layout.name}-kubelet", self._plane.server, f"system:node:{layout.name}", groups=["system:nodes"]
         )
         config = layout.folder / "kubelet.yaml"
-        rendered = kubelet_config(layout, ca=authority.certificate, crt=crt, key=key)
+        rendered = kubelet_config(layout, ca=authority.certificate, crt=crt, key=key, taint=self._taint)
         config.write_text(yaml.safe_dump(rendered, sort_keys=False))
         self.kubelet.start(
             [
@@ -119,6 +120,19 @@ class Node:
             socket.unlink(missing_ok=True)
         cleanup.unmount_below(self.layout.run)
         shutil.rmtree(self.layout.run, ignore_errors=True)
+
+    def remove(self) -> None:
+        """End it for good: no process, mount, cgroup, address or file of it stays."""
+        layout = self.layout
+        self.kill()
+        self.forget_running()
+        cgroups.remove(layout.cgroup)
+        network.plug(layout.addresses, layout.addresses.node_pods(layout.index))
+        network.remove_node(layout.addresses, layout.address, layout.bridge)
+        for link in cleanup.log_links(layout.folder):
+            link.unlink(missing_ok=True)
+        cleanup.unmount_below(layout.folder)
+        shutil.rmtree(layout.folder)
 
     def alive(self) -> bool:
         """Whether both of its processes live."""

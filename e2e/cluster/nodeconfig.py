@@ -122,9 +122,10 @@ def cni_conflist(node: NodeLayout) -> str:
     return json.dumps({"cniVersion": "1.0.0", "name": cni_network(node.bed), "plugins": [bridge, portmap]}, indent=1)
 
 
-def kubelet_config(node: NodeLayout, *, ca: Path, crt: Path, key: Path) -> dict[str, Any]:
+def kubelet_config(node: NodeLayout, *, ca: Path, crt: Path, key: Path, taint: str = "") -> dict[str, Any]:
     """The kubelet's configuration: everything that two kubelets of one machine must not share is set."""
     return {
+        "registerWithTaints": [{"key": taint, "effect": "NoSchedule"}] if taint else [],
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": node.address,

@@ -2,13 +2,12 @@
 
     python train.py --workers 2
 
-Whoever has started this process as one of several (a TrainJob, torchrun) has set its rank; then it trains as that rank.
+In the workers of a TrainJob `fit()` trains as the rank that the job gave them.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +109,6 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-3)
     args = parser.parse_args()
     config = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
-    if "RANK" in os.environ:
-        train_fn(config)
-        return
     trainer = TorchTrainer(
         train_fn,
         train_loop_config=config,

@@ -3,13 +3,12 @@
     python prepare.py /tmp/digits
     python train.py /tmp/digits --workers 2
 
-Whoever has started this process as one of several (a TrainJob, torchrun) has set its rank; then it trains as that rank.
+In the workers of a TrainJob `fit()` trains as the rank that the job gave them.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import nn
 
 from paceline import train
 from paceline.storage import join
-from paceline.torch import TorchConfig, TorchTrainer, get_device, prepare_model
+from paceline.torch import TorchTrainer, get_device, prepare_model
 from paceline.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 
 STATE = "state.pt"
@@ -103,11 +102,6 @@ def main() -> None:
     config = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
     datasets = {"train": join(args.data, "train", "*.parquet"), "validation": join(args.data, "validation")}
     dataset_config = DataConfig(shuffle=["train"], seed=1)
-    if "RANK" in os.environ:
-        train.use_datasets(datasets, dataset_config)
-        with TorchConfig().session():
-            train_fn(config)
-        return
     trainer = TorchTrainer(
         train_fn,
         train_loop_config=config,

@@ -2,13 +2,12 @@
 
     python train.py --workers 2
 
-Whoever has started this process as one of several (a TrainJob, torchrun) has set its rank; then it trains as that rank.
+In the workers of a TrainJob `fit()` trains as the rank that the job gave them.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from paceline import train
-from paceline.torch import TorchConfig, TorchTrainer, get_device, prepare_data_loader, prepare_model
+from paceline.torch import TorchTrainer, get_device, prepare_data_loader, prepare_model
 from paceline.train import FailureConfig, RunConfig, ScalingConfig
 
 STATE = "state.pt"
@@ -128,10 +127,6 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-3)
     args = parser.parse_args()
     config = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
-    if "RANK" in os.environ:
-        with TorchConfig().session():
-            train_fn(config)
-        return
     trainer = TorchTrainer(
         train_fn,
         train_loop_config=config,

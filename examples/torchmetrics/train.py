@@ -10,7 +10,6 @@ whole, which is not the mean of the workers' scores.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.regression import R2Score
 
 from paceline import train
-from paceline.torch import TorchConfig, TorchTrainer, get_device, prepare_data_loader, prepare_model
+from paceline.torch import TorchTrainer, get_device, prepare_data_loader, prepare_model
 from paceline.train import ScalingConfig
 
 
@@ -97,10 +96,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     args = parser.parse_args()
     config = {"epochs": args.epochs}
-    if "RANK" in os.environ:  # started as one of several, by a TrainJob or torchrun
-        with TorchConfig().session():
-            train_fn(config)
-        return
     scaling = ScalingConfig(num_workers=args.workers)
     result = TorchTrainer(train_fn, train_loop_config=config, scaling_config=scaling).fit()
     print({name: result.metrics[name] for name in ("train_loss", "validation_loss", "r2")})

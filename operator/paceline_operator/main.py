@@ -110,7 +110,7 @@ class Operator:
         services = ServiceStore(queue.add)
         jobs = Jobs(pods, services)
         recorder = Recorder(client, self._identity, utc_now, busy=lambda: gate.busy)
-        groups = PodGroups(client, self._config.namespaces, gate)
+        groups = PodGroups(client, self._config.namespaces, gate, queue.add)
         reconciler = Reconciler(
             client,
             jobs,
@@ -129,7 +129,7 @@ class Operator:
                 roll_call.soon()
             if type == "DELETED":
                 reconciler.gone(body)
-            else:
+            elif not reconciler.is_echo(type, body):
                 queue.add(reconciler.take(body))
 
         watched = self._config.namespaces or (None,)

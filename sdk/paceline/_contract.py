@@ -34,6 +34,9 @@ GRACE_SECONDS: Final = "PACELINE_GRACE_SECONDS"
 STALL_SECONDS: Final = "PACELINE_STALL_SECONDS"
 ARTIFACTS: Final = "PACELINE_ARTIFACTS"
 
+# Set by a process that runs the function of a trainer, for its children: no second run begins in there.
+IN_FIT: Final = "PACELINE_IN_FIT"
+
 # Set by the agent alone.
 AGENT_SOCKET: Final = "PACELINE_AGENT_SOCKET"
 STAGING: Final = "PACELINE_STAGING"
@@ -62,6 +65,7 @@ DEFAULT_MASTER_PORT: Final = 29500
 TERMINATION_MESSAGE_BYTES: Final = 4096
 
 EXIT_INVALID_CONFIG: Final = 64
+TASK_ERROR: Final = "TaskError"  # with that code: a worker of `paceline.trainer` cannot use what it was given
 EXIT_STORAGE: Final = 70
 EXIT_LEAD_LOST: Final = 75
 EXIT_STALLED: Final = 76

@@ -9,7 +9,7 @@ import paceline.storage
 import paceline.train
 from paceline import _contract
 from paceline.api import reasons
-from paceline.cli.advice import ADVICE
+from paceline.client.advice import ADVICE
 from paceline.train._client import AgentGoneError
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"

@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from e2e.cluster.hdfs import HdfsServer
-from paceline.storage import StorageError, resolve
+from paceline.data import open_sources
+from paceline.storage import StorageError, join, resolve
 from tests.support import timeouts
 
 BOTH = pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
@@ -33,6 +37,18 @@ def test_the_user_of_the_uri_owns_what_is_written(hdfs_server: HdfsServer, schem
     storage, path = resolve(f"{base(hdfs_server, scheme)}{directory}/runs?user={hdfs_server.user}")
     storage.check(path)
     assert storage.uri(path).endswith(f"{directory}/runs?user={hdfs_server.user}")
+
+
+@BOTH
+def test_a_dataset_is_read_from_it(hdfs_server: HdfsServer, scheme: str, tmp_path: Path) -> None:
+    directory = hdfs_server.make_directory(uuid.uuid4().hex)
+    uri = f"{base(hdfs_server, scheme)}{directory}/train?user={hdfs_server.user}"
+    parquet.write_table(pa.table({"id": range(100)}), tmp_path / "a.parquet", row_group_size=10)
+    for name in ("0.parquet", "1.parquet"):
+        storage, path = resolve(join(uri, name))
+        storage.put_file(str(tmp_path / "a.parquet"), path)
+    shard = open_sources({"train": join(uri, "*.parquet")})["train"].open(1, 4)
+    assert [int(i) for batch in shard.iter_batches(batch_size=32) for i in batch["id"]] == list(range(50, 100))
 
 
 @BOTH

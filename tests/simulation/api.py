@@ -125,7 +125,7 @@ class Api:
     def _read(self, kind: str, name: str) -> Body:
         found = self.objects[kind].get(name)
         if found is None:
-            raise ApiError(404, "NotFound", f"{kind} {name} not found")
+            raise ApiError(404, "NotFound", f"{kind} {name} not found", name=name)
         return found
 
     def create(self, kind: str, body: Body) -> Body:

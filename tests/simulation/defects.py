@@ -64,6 +64,16 @@ def requeue_lost(patch: Patch) -> None:
     patch.setattr(Reconciler, "reconcile", once)
 
 
+def edits_taken_for_echoes(patch: Patch) -> None:
+    """Whatever changes a job that was written once is taken for that write."""
+
+    def deaf(self: Reconciler, type: str | None, body: dict[str, Any]) -> bool:
+        known = self._jobs.get(f"{body['metadata']['namespace']}/{body['metadata']['name']}")
+        return type == "MODIFIED" and known is not None and known.written_version > 0
+
+    patch.setattr(Reconciler, "is_echo", deaf)
+
+
 def version_not_sent(patch: Patch) -> None:
     """The status is written over whatever is there."""
     write = Executor.patch_status
@@ -216,6 +226,12 @@ def groups_of_others_unknown(patch: Patch) -> None:
     patch.setattr(PodGroups, "_list", served)
 
 
+def kinds_taken_for_gone(patch: Patch) -> None:
+    """That PodGroups are not served is read as if each of them were gone."""
+    patch.setattr(executor, "unserved", lambda error: False)
+    patch.setattr(podgroups, "unserved", lambda error: False)
+
+
 def insistence_ignored(patch: Patch) -> None:
     """A job that insists on PodGroups gets pods without."""
     way = gang.way
@@ -231,11 +247,12 @@ SEEDED: dict[str, Callable[[Patch], None]] = {
     defect.__name__.replace("_", " "): defect
     for defect in (
         expectations_dropped, past_attempts_count, requeue_lost, attempt_ignored, version_not_sent,
+        edits_taken_for_echoes,
         past_attempts_stay, strangers_adopted, accounts_mixed_up, one_restart_too_many, resumed_in_place,
         missing_means_not_made, last_words_lost, memory_for_out_of, eviction_for_preemption, pods_before_the_record,
         survivors_live_on, services_not_watched,
         roll_not_called, parts_are_held, sets_are_freed_early, freed_sets_count, starts_take_for_ever, past_groups_stay,
-        groups_of_others_unknown, insistence_ignored,
+        groups_of_others_unknown, kinds_taken_for_gone, insistence_ignored,
     )
 }  # fmt: skip
 """By name; the first three are those that part 3 asks for."""

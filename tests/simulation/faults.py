@@ -200,9 +200,12 @@ def quota(world: World, fault: Fault) -> None:
 
 
 def gate(world: World, fault: Fault) -> None:
-    """The API server serves PodGroups from now on; with n=2 it serves them no more."""
+    """The API server serves PodGroups from now on; with n=2 it serves them no more, or again after `s` seconds."""
+    world.served_again |= fault.n != 2 and "podgroups" in world.api.unserved
     (world.api.unserved.add if fault.n == 2 else world.api.unserved.discard)("podgroups")
     world.kubelets.scheduler.wake()
+    if fault.n == 2 and fault.s:
+        world.later(fault.s, gate, Fault(0, "gate"))
 
 
 def slow(world: World, fault: Fault) -> None:

@@ -137,7 +137,8 @@ def _fault(chance: random.Random, kind: str, jobs: tuple[JobPlan, ...], nodes: i
         case "again":
             return Fault(at, kind, chance.choice(WATCHED), n=chance.choice((1, 5, 20)))
         case "gate":
-            return Fault(at, kind, n=chance.choice((1, 2, 2)))
+            n = chance.choice((1, 2, 2))
+            return Fault(at, kind, n=n, s=chance.choice((0.0, 10.0, 30.0)) if n == 2 else 0.0)
         case "quota" | "outage":
             return Fault(at, kind, s=chance.choice((1.0, 7.0, 25.0)))
         case "slow":

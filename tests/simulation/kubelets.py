@@ -93,9 +93,10 @@ class Kubelets:
         self.workers[worker.uid] = worker
         if plan is not None:
             group = self.groups.setdefault((job_uid, worker.attempt), Group(plan, worker.attempt))
+            again = worker.index in group.members
             group.members[worker.index] = worker
-            if plan.pods == 1:
-                # Made again within its attempt: nobody knew that it had been there.
+            if again and not any(member.live for member in group.members.values()):
+                # Made again within its attempt, as all of them: nobody knew that they had been there.
                 group.began, group.told = None, False
         self.scheduler.add(worker)
 
@@ -242,9 +243,11 @@ class Kubelets:
         """An agent is gone without a word: the others give up after a time."""
         if group.began is not None and not group.told:
             rank = worker.index * group.plan.per_pod
-            self._loop.call_later(SILENCE_S, self._given_up, group, worker.index, rank)
+            self._loop.call_later(SILENCE_S, self._given_up, group, group.began, worker.index, rank)
 
-    def _given_up(self, group: Group, index: int, rank: int) -> None:
+    def _given_up(self, group: Group, began: float, index: int, rank: int) -> None:
+        if group.began != began:
+            return  # Those who waited for it are gone as well, and others run in their place.
         others = [worker for worker in group.members.values() if worker.live and worker.index != index]
         if group.told or not others:
             return

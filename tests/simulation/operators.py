@@ -61,7 +61,7 @@ class Process:
             return T0 + timedelta(seconds=loop.time())
 
         self._recorder = ToldRecorder(self._client, f"sim-{number}", now, lambda: gate.busy, hooks.told)
-        self.groups = PodGroups(self._client, (NAMESPACE,), gate)
+        self.groups = PodGroups(self._client, (NAMESPACE,), gate, self.queue.add)
         self.reconciler = Reconciler(
             self._client, self.jobs, self._recorder, CONFIG, gate=gate, groups=self.groups, now=now
         )
@@ -158,7 +158,7 @@ class Process:
             self._roll_call.soon()
         if type == "DELETED":
             self.reconciler.gone(body)
-        else:
+        elif not self.reconciler.is_echo(type, body):
             self.queue.add(self.reconciler.take(body))
 
 

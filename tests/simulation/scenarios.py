@@ -95,6 +95,9 @@ SCENARIOS = {
     "PodGroups are served no more": Scenario(
         "world gang=yes; job a pods=2 ends=fail/0/4/1; at 3 gate n=2", {"a": AGAIN}
     ),
+    "PodGroups are served no more for a while, in which an attempt ends": Scenario(
+        "world gang=yes; job a pods=2 runs=90 clean=All ends=fail/0/4/1; at 3 gate n=2 s=30", {"a": AGAIN}
+    ),
     "two jobs, one of them failing": Scenario("job a pods=2 ends=fail/0/1/1; job b pods=1", {"a": AGAIN, "b": DONE}),
     "the Service is deleted": Scenario("job a pods=2 ends=fail/0/4/1; at 3 unservice on=a", {"a": AGAIN}),
     "the Service is deleted while the pods start": Scenario("job a pods=2; at 0.3 unservice on=a", {"a": DONE}),

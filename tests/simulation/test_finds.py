@@ -38,6 +38,18 @@ FINDS = {
     "a PodGroup whose answer was lost goes, though its attempt was over before it was asked for again": (
         "world gang=yes; job a pods=2 ends=fail/0/2/1; at 3.62 outage s=5; at 4 suspend on=a s=20; write 10 lost"
     ),
+    "a PodGroup goes though none were served when its job ended, once there are some again": (
+        "world nodes=1 gang=yes standby=yes; job a runs=40 deadline=25 clean=All; at 16 gate n=2; at 28 gate"
+    ),
+    "a PodGroup goes that no operator could see since its start": (
+        "world nodes=1 gang=yes; job a runs=40 deadline=25 clean=All; at 16 gate n=2; at 20 crash; at 58 gate"
+    ),
+    "an attempt gets the rest of its pods though its PodGroup is served no more to the operator that takes over": (
+        "world gang=yes; job a pods=3; at 0.04 gate n=2; write 2 crash; at 100 gate"
+    ),
+    "pods that all came and went while no operator looked are made again within their attempt": (
+        "world nodes=1 slots=2; job a runs=40; at 0.48 outage s=25; at 3 crash; at 12 drain on=node-1"
+    ),
     "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
 }
 

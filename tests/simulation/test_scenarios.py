@@ -1,7 +1,13 @@
-"""The operator dies after each of its writes, loses each reply, is refused each: every scenario ends as it should."""
+"""The operator dies after each of its writes, loses each reply, is refused each: every scenario ends as it should.
+
+`SIMULATION_SAMPLE=TEXT` leaves out two thirds of the pairs of faults and of what is merely refused, others with every
+TEXT; that the operator dies, or a reply is lost, is tried at every write all the same.
+"""
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +21,7 @@ from tests.simulation.world import Played, play
 
 KINDS = ("crash", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
 HARD = ("crash", "lost")
+SAMPLE = os.environ.get("SIMULATION_SAMPLE", "")
 MORE = 3
 """Writes beyond those of the clean run: a fault brings new ones."""
 
@@ -35,6 +42,10 @@ def test_without_faults(name: str) -> None:
     check(name, SCENARIOS[name].history)
 
 
+def chosen(name: str, *writes: WriteFault) -> bool:
+    return not SAMPLE or zlib.crc32(f"{SAMPLE} {name} {writes}".encode()) % 3 == 0
+
+
 def with_each_write(scenario: Scenario, kinds: tuple[str, ...]) -> Iterator[History]:
     clean = len(play(scenario.history).writes)
     for number in range(1, clean + MORE):
@@ -53,7 +64,8 @@ def test_the_operator_dies_after_any_write_or_loses_its_reply(name: str) -> None
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_any_write_goes_wrong(name: str, kind: str) -> None:
     for history in with_each_write(SCENARIOS[name], (kind,)):
-        check(name, history)
+        if kind in HARD or chosen(name, *history.writes):
+            check(name, history)
 
 
 @pytest.mark.slow
@@ -65,7 +77,8 @@ def test_two_writes_go_wrong(name: str) -> None:
         for gap in (1, 2):
             for kinds in (("crash", "crash"), ("lost", "crash"), ("crash", "lost")):
                 writes = (WriteFault(first, kinds[0]), WriteFault(first + gap, kinds[1]))
-                check(name, replace(scenario.history, writes=writes))
+                if chosen(name, *writes):
+                    check(name, replace(scenario.history, writes=writes))
 
 
 def test_a_plain_success_costs_two_status_writes_and_two_events() -> None:

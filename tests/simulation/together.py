@@ -89,7 +89,8 @@ class Together:
                 continue
             attempt = (job.get("status") or {}).get("attempt", 0)
             if int(metadata["labels"]["paceline.dev/attempt"]) < attempt and "podgroups" not in world.api.unserved:
-                current["its attempt is over and the PodGroup stays", metadata["uid"]] = GONE_WITHIN_S
+                within = SERVED_WITHIN_S if world.served_again else GONE_WITHIN_S
+                current["its attempt is over and the PodGroup stays", metadata["uid"]] = within
 
     def tidy(self, jobs: dict[str, Body]) -> None:
         """Of finished jobs the PodGroup of the last attempt stays, with the pods that stay. Raises BrokenError."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paceline_operator.cluster.client import ApiError
 from tests.simulation import faults
 from tests.simulation.api import Api, Body, Event, group_of, owner, parse
-from tests.simulation.bounds import BrokenError
+from tests.simulation.bounds import SERVED_WITHIN_S, BrokenError
 from tests.simulation.history import Fault, History, JobPlan
 from tests.simulation.invariants import Invariants
 from tests.simulation.loop import DeadlockError, VirtualLoop
@@ -118,6 +118,8 @@ class World(Hooks):
         """The operator has an excuse until then."""
         self.blind_until = 0.0
         """What came and went before this may never have been told: an operator listed the pods then."""
+        self.served_again = False
+        """PodGroups were not served, and are: that is asked for once a minute."""
         self.last_fault = 0.0
         self.broken = ""
         self.notes: list[tuple[str, str]] = []
@@ -153,7 +155,8 @@ class World(Hooks):
                 self.invariants.look()
                 if self.time() > self.last_fault + ENDS_WITHIN_S:
                     raise BrokenError(f"not over {ENDS_WITHIN_S:g} s after the last fault: {self._standing()}")
-            await asyncio.sleep(TIDIED_S + max(0.0, self.slow_until - self.time()))
+            tidied_s = SERVED_WITHIN_S if self.served_again else TIDIED_S
+            await asyncio.sleep(tidied_s + max(0.0, self.slow_until - self.time()))
             self.invariants.tidy()
             await self._silent(SETTLED_S, "a settled system")
             self.invariants.forgotten()

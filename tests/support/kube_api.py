@@ -27,6 +27,7 @@ class KubeApi:
         self.pods: list[Object] = []
         self.events: list[Object] = []
         self.logs: dict[str, bytes] = {}
+        self.config_maps: dict[str, Object] = {}
         self.watch_events: deque[Object] = deque()
         self.requests: list[tuple[str, str]] = []
         self.sent: list[Object] = []
@@ -72,8 +73,22 @@ class KubeApi:
         place = parts.path.split("/")
         if place[-1] == "log":
             return 200, "text/plain", self._log(place[-2], query)
+        if "configmaps" in place:
+            return self._config_maps(method, place[-1], query, body)
         kind = place[-1]
         return _json({"pods": {"items": self.pods}, "events": {"items": self.events}}[kind])
+
+    def _config_maps(self, method: str, name: str, query: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
+        if method == "DELETE":
+            held = self.config_maps.pop(name, None)
+            return _json(held) if held else _status(404, "NotFound", f'configmaps "{name}" not found')
+        sent = json.loads(body)
+        name = sent["metadata"]["name"]
+        if name in self.config_maps:
+            return _status(409, "AlreadyExists", f'configmaps "{name}" already exists')
+        if not query.get("dryRun"):
+            self.config_maps[name] = sent
+        return _json(sent)
 
     def _log(self, pod: str, query: dict[str, str]) -> bytes:
         lines = self.logs[pod].splitlines(keepends=True)
@@ -89,6 +104,8 @@ class KubeApi:
         if query.get("watch"):
             events = [json.dumps(self.watch_events.popleft()) for _ in range(len(self.watch_events))]
             return 200, "application/json", "".join(f"{event}\n" for event in events).encode()
+        if method == "POST":
+            return self._created(namespace, json.loads(body), dry_run="dryRun" in query)
         if not name:
             found = [job for (where, _), job in self.jobs.items() if namespace in ("", where)]
             return _json({"kind": "TrainJobList", "metadata": {"resourceVersion": "9"}, "items": found})
@@ -101,6 +118,18 @@ class KubeApi:
         if method == "DELETE":
             del self.jobs[(namespace, name)]
         return _json(held)
+
+    def _created(self, namespace: str, body: Object, *, dry_run: bool) -> tuple[int, str, bytes]:
+        name = body["metadata"]["name"]
+        if (namespace, name) in self.jobs:
+            return _status(409, "AlreadyExists", f'trainjobs.paceline.dev "{name}" already exists')
+        self.put(body, namespace=namespace)
+        made = self.jobs[(namespace, name)]
+        if dry_run:
+            del self.jobs[(namespace, name)]
+        else:
+            self.sent.append(body)
+        return _json(made)
 
 
 @contextmanager

@@ -32,13 +32,24 @@ Observer: TypeAlias = Callable[[str, int, float], None]
 
 
 class ApiError(Exception):
-    """The API server refused: `code` is the HTTP status, `reason` its own word, such as AlreadyExists."""
+    """The API server refused.
 
-    def __init__(self, code: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
+    Attributes:
+        code: The HTTP status.
+        reason: The server's own word, such as AlreadyExists.
+        message: Its sentence.
+        name: Of the object that it speaks of. A 404 that names none is about the path: that kind is not served.
+        retry_after_s: After how many seconds it wants to be asked again.
+    """
+
+    def __init__(
+        self, code: int, reason: str, message: str, retry_after_s: float | None = None, *, name: str = ""
+    ) -> None:
         super().__init__(f"{code} {reason}: {message}")
         self.code = code
         self.reason = reason
         self.message = message
+        self.name = name
         self.retry_after_s = retry_after_s
 
 
@@ -46,11 +57,18 @@ class UnreachableError(Exception):
     """No answer: the request may or may not have been carried out."""
 
 
+class Details(msgspec.Struct):
+    """metav1.StatusDetails, as far as they are read."""
+
+    name: str | None = None
+
+
 class Status(msgspec.Struct):
     """metav1.Status, as far as it is read."""
 
     reason: str | None = None
     message: str | None = None
+    details: Details | None = None
 
 
 _status = msgspec.json.Decoder(Status)
@@ -218,4 +236,5 @@ def _error(code: int, answer: bytes, retry_after: str | None) -> ApiError:
     except msgspec.DecodeError:
         status = Status(message=answer[:500].decode(errors="replace"))
     wait = float(retry_after) if retry_after and retry_after.isdigit() else None
-    return ApiError(code, status.reason or "", status.message or "", wait)
+    name = status.details.name if status.details else None
+    return ApiError(code, status.reason or "", status.message or "", wait, name=name or "")

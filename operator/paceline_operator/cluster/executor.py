@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 # Of one job: a job of 1,000 pods does not stand in the way of one of four.
 PARALLEL_OF_ONE_JOB = 32
+FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409
 encode = msgspec.json.encode
@@ -216,8 +217,12 @@ def taken(answer: bytes, job: TrainJob, kind: str, name: str) -> Refusal | None:
     return Refusal(name, CONFLICT, reasons.NAME_TAKEN, said)
 
 
-async def delete_this(api: Api, path: str, uid: str, *, propagation: str | None = None) -> None:
-    """Delete this very object (by uid); one that is gone is no error. Raises as `Api.request`."""
+async def delete_this(api: Api, path: str, uid: str, *, propagation: str | None = None) -> bool:
+    """Delete this very object (by uid); one that is gone is no error. Raises as `Api.request`.
+
+    Returns:
+        False where the API server knows no such kind: the object may be there, for nobody to reach.
+    """
     options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
     if propagation:
         options["propagationPolicy"] = propagation
@@ -227,6 +232,13 @@ async def delete_this(api: Api, path: str, uid: str, *, propagation: str | None 
         # Gone, or another object by that name: either way this one is no more.
         if error.code not in (NOT_FOUND, CONFLICT):
             raise
+        return not unserved(error)
+    return True
+
+
+def unserved(error: ApiError) -> bool:
+    """Whether it is the kind that was not found, and not the object."""
+    return error.code == NOT_FOUND and not error.name
 
 
 async def _bounded(work: Callable[[Any], Awaitable[T]], items: Sequence[Any], lanes: int) -> list[T]:

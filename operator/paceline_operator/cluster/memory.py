@@ -32,6 +32,8 @@ class Remembered:
     first_seen: datetime
     last_write: datetime | None = None
     """When this operator last wrote the status."""
+    written_version: int = 0
+    """Version of the job by that write."""
     changed_since: datetime | None = None
     """Since when the status on record is out of date."""
     waiting: tuple[str, WorkerCounts] | None = None
@@ -54,7 +56,8 @@ class Remembered:
     """Uids of pods whose deletion was accepted."""
     last_words: dict[str, PodSeen] = field(default_factory=dict)
     """By uid: pods of the current attempt that are gone and told how they ended, or by whom they were taken. One that
-    had succeeded has done its work; what else they told is the cause of the failure."""
+    had succeeded has done its work; what else they told is the cause of the failure. And the lead of the attempt
+    before, which knows what its end has cost."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
     report: AgentReport | None = None
@@ -168,7 +171,7 @@ class Jobs:
     def _pod_gone(self, key: str, owner: str, last: PodSeen) -> None:
         known = self._jobs.get(key)
         told = last.over or last.exit_code is not None or last.disruption
-        if told and known is not None and known.job.uid == owner and last.attempt >= known.job.status.attempt:
+        if told and known is not None and known.job.uid == owner and _still_matters(last, known.job.status.attempt):
             known.last_words[last.uid] = last
 
     def phases(self) -> dict[str, int]:
@@ -211,7 +214,13 @@ def _proven(known: Remembered, current: list[PodSeen]) -> tuple[PodSeen, ...]:
 def _of_attempt(known: Remembered, attempt: int) -> dict[str, PodSeen]:
     if known.job.status.finished:
         return {}
-    return {uid: pod for uid, pod in known.last_words.items() if pod.attempt == attempt}
+    return {
+        uid: pod for uid, pod in known.last_words.items() if pod.attempt <= attempt and _still_matters(pod, attempt)
+    }
+
+
+def _still_matters(pod: PodSeen, attempt: int) -> bool:
+    return pod.attempt >= attempt - (pod.index == 0)
 
 
 def _deleting(pod: PodSeen, deleting: set[str]) -> PodSeen:

@@ -17,7 +17,7 @@ from paceline_operator import contract
 from paceline_operator.cluster import mergepatch, unreadable, warnings
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError
-from paceline_operator.cluster.executor import CONFLICT, NOT_FOUND, Api, Executor
+from paceline_operator.cluster.executor import CONFLICT, FORBIDDEN, NOT_FOUND, Api, Executor
 from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.cluster.memory import NEVER_SHOWN, Jobs, Remembered
 from paceline_operator.cluster.podgroups import PodGroups
@@ -118,6 +118,7 @@ class Reconciler:
             await self._refresh(key, known)
             return False
         known.last_write = self._now()
+        known.written_version = int(body["metadata"]["resourceVersion"])
         if decided.status.phase == "Restarting" and decided.status.attempt > known.job.status.attempt:
             self._counted(_account(known.job.status, decided.status), 1)
         self._jobs.put(body, self._now())
@@ -151,38 +152,38 @@ class Reconciler:
         self._notes.post(strange.job, strange.note)
 
     async def _carry_out(self, known: Remembered, decided: Plan) -> None:
-        job = known.job
         if decided.delete_job:
-            await self._executor.delete_job(job)
+            await self._executor.delete_job(known.job)
             return
-        making = bool(decided.create or decided.service)
-        works = []
-        if decided.delete and not making:
+        if not decided.create:
+            known.refusals.pop("pods", None)
+        failures = [failure for step in self._steps(known, decided) for failure in await _failures(*step)]
+        if failures:
+            raise failures[0]
+
+    def _steps(self, known: Remembered, decided: Plan) -> Iterator[list[Awaitable[None]]]:
+        """Yield what is to be done, step by step: the works of a step go side by side, whatever failed before.
+
+        The pods first: their agents ask for the Service's names only once they run, a second later. A Service with no
+        pods yet costs its controller two more writes for each time that some of them get addresses. What is left of the
+        last attempt ends by itself, and its deletion would take half of the API server's time from the pods.
+        """
+        if decided.create:
+            yield [self._create_pods(known, decided)]
+        works: list[Awaitable[None]] = []
+        if decided.service:
+            works.append(self._create_service(known, decided))
+        if decided.delete:
             works.append(self._delete(known, decided))
         if decided.delete_groups:
-            works.append(self._groups.delete(job, decided.delete_groups))
+            works.append(self._groups.delete(known.job, decided.delete_groups))
         if decided.delete_service:
             works.append(self._delete_service(known))
         if decided.inspect or decided.inspect_group:
             works.append(self._inspect(known, decided))
-        if making:
-            works.append(self._create(known, decided))
-        if failures := await _failures(*works):
-            raise failures[0]
-
-    async def _create(self, known: Remembered, decided: Plan) -> None:
-        # The pods first: their agents ask for the Service's names only once they run, a second later. A Service with
-        # no pods yet costs its controller two more writes for each time that some of them get addresses. What is left
-        # of the last attempt ends by itself, and its deletion would take half of the API server's time from the pods.
-        failures = await _failures(self._create_pods(known, decided))
-        after = [self._create_service(known, decided), *([self._delete(known, decided)] if decided.delete else [])]
-        failures += await _failures(*after)
-        if failures:
-            raise failures[0]
+        yield works
 
     async def _create_service(self, known: Remembered, decided: Plan) -> None:
-        if not decided.service:
-            return
         refused, nothing_else = "service" in known.refusals, not decided.create and decided.status is None
         if nothing_else and not refused and not await self._stands(known):
             return
@@ -205,9 +206,6 @@ class Reconciler:
         return self._jobs.get(key) is known and known.resource_version == version
 
     async def _create_pods(self, known: Remembered, decided: Plan) -> None:
-        if not decided.create:
-            known.refusals.pop("pods", None)
-            return
         if decided.make_group:
             refusal = await self._groups.create(known.job, decided.attempt)
             if refusal is not None:
@@ -238,18 +236,38 @@ class Reconciler:
 
     async def _inspect(self, known: Remembered, decided: Plan) -> None:
         for name in decided.inspect:
-            known.warnings[name] = await warnings.newest(self._api, known.job.namespace, name)
+            known.warnings[name] = await self._warning(known.job.namespace, name)
         if group := decided.inspect_group:
             known.warnings[group] = await self._groups.sentence(known.job.namespace, group)
+
+    async def _warning(self, namespace: str, pod: str) -> str:
+        try:
+            return await warnings.newest(self._api, namespace, pod)
+        except ApiError as error:
+            if error.code != FORBIDDEN:
+                raise
+            # Without that right no cause is named; what is decided must not wait for it.
+            log.warning("the events of pod %s cannot be read: %s", pod, error)
+            return ""
 
     def _tell(self, known: Remembered, note: Note) -> None:
         log.info("%s: %s", note.reason, note.message, extra={"job": f"{known.job.namespace}/{known.job.name}"})
         self._notes.post(known.job, note)
 
     def _look_again(self, known: Remembered, decided: Plan) -> bool:
-        if decided.create:
-            return not known.refusals
-        return bool(decided.status)
+        # After a write always: the event that tells of it is no reason for a look.
+        return decided.status is not None or (bool(decided.create) and not known.refusals)
+
+    def is_echo(self, type: str | None, body: dict[str, Any]) -> bool:
+        """Whether an event tells of this operator's own last write and of nothing else.
+
+        That body was the answer to the write, and a look followed. What a list tells (no type) is never one.
+        """
+        metadata = body.get("metadata") or {}
+        known = self._jobs.get(_key(metadata))
+        if type != "MODIFIED" or known is None or known.job.uid != metadata.get("uid"):
+            return False
+        return int(metadata.get("resourceVersion") or 0) == known.written_version
 
     def take(self, body: dict[str, Any]) -> str:
         """Take over a body from a watch or an answer; return its key."""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from paceline.api import FailurePolicy, TrainJob, TrainJobStatus, check, reasons, warnings
 from paceline_operator import contract
+from paceline_operator.planning import cost
 from paceline_operator.planning import status as statuses
 from paceline_operator.planning.plan import Note, Plan
 from paceline_operator.policies import (
@@ -67,15 +68,17 @@ def _grouped(job: TrainJob, seen: Observed, decided: Plan) -> Plan:
     if way is gang.Way.UNAVAILABLE:
         return replace(decided, create=(), requeue_after=_sooner(decided.requeue_after, RETRY_GROUP))
     grouped = way is gang.Way.GROUP
-    there = contract.group_name(job.name, decided.attempt) in seen.groups
-    return replace(decided, grouped=grouped, make_group=grouped and not there)
+    # Where none are served any more, that of the pods which are there came before them, out of reach now.
+    unmade = seen.pod_groups and contract.group_name(job.name, decided.attempt) not in seen.groups
+    return replace(decided, grouped=grouped, make_group=grouped and unmade)
 
 
 def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> Plan:
     """Decide for a job that is not over."""
     seen = replace(seen, complete=seen.complete or job.status.phase in observed.COMPLETE)
     current = seen.of(job.status.attempt)
-    status = statuses.told(job.status, statuses.report_of(seen, current))
+    report = statuses.report_of(seen, current)
+    status = statuses.told(cost.corrected(job.status, seen.of(job.status.attempt - 1), report), report)
     if not current and not status.start_time and (wrong := check(job.spec, accelerators=config.accelerators)):
         return _fail(job, status, seen, reasons.INVALID_SPEC, "; ".join(map(str, wrong)), now, config)
     if success.decide(current, job.spec.pods):
@@ -101,9 +104,14 @@ def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) ->
         return Plan(requeue_after=CATCH_UP)
     problem = _problem(job, seen, current)
     look = limit.look_again if isinstance(limit, deadline.Within) else None
-    for late in (gang.decide(job, current, problem, now), starting.decide(job, status, current, problem, now)):
+    for late in (
+        gang.decide(job, current, problem, now),
+        starting.decide(job, status, current, problem, seen.warnings, now),
+    ):
         if isinstance(late, Failure):
             return _broken(job, status, seen, late, now, config)
+        if isinstance(late, starting.Ask):
+            return Plan(inspect=(late.pod,), requeue_after=timedelta(0))
         look = _sooner(look, late.look_again)
     going_on = _go_on(job, status, seen, current, problem, now, config)
     return replace(going_on, requeue_after=_sooner(going_on.requeue_after, look))
@@ -190,8 +198,10 @@ def _resume(job: TrainJob, status: TrainJobStatus, turn: suspend.Resume, seen: O
 def _broken(
     job: TrainJob, status: TrainJobStatus, seen: Observed, broken: Failure, now: datetime, config: JobDefaults
 ) -> Plan:
-    started = _started(status, seen.of(status.attempt))
-    history = gang.folded(status.history, statuses.record(status, broken, now))
+    current = seen.of(status.attempt)
+    started, report = _started(status, current), statuses.report_of(seen, current)
+    heard = report is not None and report.progress is not None
+    history = gang.folded(status.history, statuses.record(status, broken, now, heard=heard))
     status = statuses.with_(status, start_time=started or now)
     policy = job.spec.failure_policy
     decision = restart.decide(broken, history, restarts=status.restarts, preemptions=status.preemptions, policy=policy)

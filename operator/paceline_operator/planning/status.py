@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from paceline.api import FailureRecord, Result, TrainJob, TrainJobStatus, Uploads, WorkerCounts, reasons
+from paceline.api import FailureRecord, Progress, Result, TrainJob, TrainJobStatus, Uploads, WorkerCounts, reasons
+from paceline_operator.planning import cost
 from paceline_operator.planning.conditions import Conditions
-from paceline_operator.policies import reports, straggling
+from paceline_operator.policies import straggling
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.observed import AgentReport, Observed, PodSeen
 from paceline_operator.policies.problems import Problem
@@ -24,8 +25,7 @@ def with_(status: TrainJobStatus, **changes: Any) -> TrainJobStatus:
 
 def report_of(seen: Observed, current: Sequence[PodSeen]) -> AgentReport | None:
     """Return the lead's last word: its termination message once it has ended, else its newest answer."""
-    lead = next((pod for pod in current if pod.index == 0 and pod.exit_message), None)
-    last = reports.read(lead.exit_message) if lead else None
+    last = cost.last_word(current)
     if last is None or seen.report is None:
         return last or seen.report
     # What the uploads cost is told by the living agent alone.
@@ -33,7 +33,7 @@ def report_of(seen: Observed, current: Sequence[PodSeen]) -> AgentReport | None:
 
 
 def told(status: TrainJobStatus, report: AgentReport | None) -> TrainJobStatus:
-    """Return the status with what the lead told: progress, checkpoints, where this attempt began."""
+    """Return the status with what the lead told: progress and checkpoints."""
     if report is None:
         return status
     return with_(
@@ -42,28 +42,7 @@ def told(status: TrainJobStatus, report: AgentReport | None) -> TrainJobStatus:
         checkpoint=report.checkpoint or status.checkpoint,
         best_checkpoint=report.best_checkpoint or status.best_checkpoint,
         uploads=report.uploads or status.uploads,
-        history=_resumed(status, report),
     )
-
-
-def _resumed(status: TrainJobStatus, report: AgentReport) -> list[FailureRecord]:
-    """The last attempt's end was recorded before it saved for the last time: the next attempt knows better."""
-    if not status.history or report.resumed_index is None or status.history[-1].attempt >= status.attempt:
-        return status.history
-    last = status.history[-1]
-    if last.resumed_from == report.resumed_index:
-        return status.history
-    lost = last.lost_steps
-    if lost is not None and report.resumed_step is not None:
-        before = _checkpoint_step(status, last)
-        lost = max(0, before + lost - report.resumed_step)
-    return [*status.history[:-1], last.model_copy(update={"resumed_from": report.resumed_index, "lost_steps": lost})]
-
-
-def _checkpoint_step(status: TrainJobStatus, record: FailureRecord) -> int:
-    """Step of the checkpoint that the record counted from; 0 where there was none."""
-    known = status.checkpoint
-    return known.step or 0 if known and record.resumed_from is not None and known.index == record.resumed_from else 0
 
 
 def standing(
@@ -164,9 +143,17 @@ def _downtime(history: list[FailureRecord], status: TrainJobStatus, now: datetim
     return [*history[:-1], history[-1].model_copy(update={"downtime_seconds": seconds})]
 
 
-def record(status: TrainJobStatus, failure: Failure, now: datetime) -> FailureRecord:
-    """Return the history's entry for the attempt that `failure` ended."""
-    checkpoint, step = status.checkpoint, status.progress.step if status.progress else None
+def record(status: TrainJobStatus, failure: Failure, now: datetime, *, heard: bool) -> FailureRecord:
+    """Return the history's entry for the attempt that `failure` ended.
+
+    Args:
+        status: With all that is known of the attempt.
+        failure: What ended it.
+        now: UTC.
+        heard: Whether this operator has heard of its progress. Else what is on record may be an earlier attempt's.
+    """
+    checkpoint, progress = status.checkpoint, status.progress
+    step = progress.step if progress and (heard or _of_this_attempt(status, progress)) else None
     since = checkpoint.step if checkpoint and checkpoint.step is not None else 0
     return FailureRecord(
         attempt=status.attempt,
@@ -180,6 +167,10 @@ def record(status: TrainJobStatus, failure: Failure, now: datetime) -> FailureRe
         resumed_from=checkpoint.index if checkpoint else None,
         lost_steps=max(0, step - since) if step is not None else None,
     )
+
+
+def _of_this_attempt(status: TrainJobStatus, progress: Progress) -> bool:
+    return not status.history or progress.time is None or progress.time > status.history[-1].time
 
 
 def restarting(

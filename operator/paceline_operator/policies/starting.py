@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,9 +20,21 @@ class Within:
     """When to ask next; None: there is nothing to wait for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The time is over, and nobody has asked yet for the events that may tell why."""
+
+    pod: str
+
+
 def decide(
-    job: TrainJob, status: TrainJobStatus, current: Sequence[PodSeen], problem: Problem | None, now: datetime
-) -> Within | Failure:
+    job: TrainJob,
+    status: TrainJobStatus,
+    current: Sequence[PodSeen],
+    problem: Problem | None,
+    asked: Collection[str],
+    now: datetime,
+) -> Within | Ask | Failure:
     """Compare the time since the last pod got its node with `startTimeoutSeconds`.
 
     Args:
@@ -30,6 +42,7 @@ def decide(
         status: Its status: an attempt that ran once has started.
         current: The pods of the attempt.
         problem: What is known to be in the way.
+        asked: Pods whose events were read.
         now: UTC.
     """
     limit_s = job.spec.failure_policy.start_timeout_seconds
@@ -42,6 +55,9 @@ def decide(
     if left > timedelta(0):
         return Within(left)
     first = idle[0]
+    if problem is None and first.name not in asked:
+        # A limit that is shorter than the patience with a pod.
+        return Ask(first.name)
     others = f" (nor did {len(idle) - 1} more)" if len(idle) > 1 else ""
     why = problem.message if problem else f"the node tells no reason: kubectl describe node {first.node} tells more"
     return Failure(

@@ -97,10 +97,12 @@ def from_exit(
         message = f"ended by {name}"
     else:
         message = next((line.strip() for line in reversed(last_lines) if line.strip()), f"exited with code {exit_code}")
-    reason = c.REASON_OOM if out_of_memory else c.REASON_STORAGE if refused and message == refused else c.REASON_ERROR
+    reason = c.REASON_STORAGE if refused and message == refused else c.REASON_ERROR
+    if exit_code == c.EXIT_INVALID_CONFIG and found and found.get("type") == c.TASK_ERROR:
+        reason = c.REASON_CONFIG  # another attempt would read the same task in the same image
     return Failure(
         message=message,
-        reason=reason,
+        reason=c.REASON_OOM if out_of_memory else reason,
         rank=rank,
         exit_code=exit_code,
         signal=name,

@@ -150,7 +150,7 @@ class FailureRecord(StatusModel):
     resumed_from: Annotated[int, Field(ge=0)] | None = None
     """Number of the checkpoint that the next attempt resumed from; absent: from the start."""
     lost_steps: Annotated[int, Field(ge=0)] | None = None
-    """Steps to do again."""
+    """Steps to do again: those that rank 0 had reported beyond that checkpoint. Absent: nobody could tell."""
     times: Annotated[int, Field(ge=2)] | None = None
     """How many attempts in a row found room for some of their pods only (cause Unschedulable): they share one record,
     which is of the last. Absent: one."""

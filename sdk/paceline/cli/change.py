@@ -10,12 +10,13 @@ import typer
 
 from paceline.api import names
 from paceline.cli import manifests
-from paceline.cli.connection import Object
-from paceline.cli.errors import NotFoundError, UsageError
 from paceline.cli.following import show_logs
-from paceline.cli.session import Context, Kubeconfig, Name, Namespace, Session, parse, say, session
+from paceline.cli.session import Context, Kubeconfig, Name, Namespace, Session, say, session
 from paceline.cli.verdict import Goal
 from paceline.cli.waiting import wait_for
+from paceline.client.connection import Object
+from paceline.client.errors import NotFoundError, UsageError
+from paceline.client.jobs import parse
 
 
 def submit_command(

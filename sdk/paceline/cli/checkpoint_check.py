@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paceline import _contract as c
 from paceline.cli.checkpoint_list import Row
-from paceline.cli.errors import UsageError
+from paceline.client.errors import UsageError
 from paceline.storage import StorageNotFoundError, checksum, retry, transfer
 
 _AT_ONCE = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from paceline.cli.checkpoint_list import Row
-from paceline.cli.errors import UsageError
+from paceline.client.errors import UsageError
 from paceline.storage import transfer
 from paceline.train import _reading
 

@@ -14,7 +14,7 @@ from paceline import _contract as c
 from paceline._metrics import numbers_again
 from paceline.agent.commits import Commit
 from paceline.cli import text
-from paceline.cli.errors import NotFoundError, UsageError
+from paceline.client.errors import NotFoundError, UsageError
 from paceline.policy.retention import Candidate, Retention, best
 from paceline.train._location import Location
 

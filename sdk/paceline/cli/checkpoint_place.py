@@ -7,8 +7,8 @@ from pathlib import Path
 
 from paceline.api import CheckpointStatus, TrainJob
 from paceline.cli import text
-from paceline.cli.errors import NotFoundError, UsageError
-from paceline.cli.tables import run_directory
+from paceline.client.errors import NotFoundError, UsageError
+from paceline.client.jobs import run_directory
 from paceline.policy.retention import Retention
 from paceline.storage import StorageError
 from paceline.train._location import Location

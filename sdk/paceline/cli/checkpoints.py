@@ -17,8 +17,8 @@ from paceline.agent.commits import Commit, directory_name, read_commit
 from paceline.cli import checkpoint_check, checkpoint_fetch, checkpoint_list, checkpoint_place
 from paceline.cli.checkpoint_list import LATEST, Row
 from paceline.cli.checkpoint_place import Place
-from paceline.cli.errors import INTERRUPTED, DamagedError, NotFoundError, StoreError, UsageError
 from paceline.cli.session import PIPE_WIDTH, Context, Kubeconfig, Namespace, console, say, session
+from paceline.client.errors import INTERRUPTED, DamagedError, NotFoundError, StoreError, UsageError
 from paceline.policy.retention import Order, Retention
 from paceline.storage import StorageError
 from paceline.train import _run_directory

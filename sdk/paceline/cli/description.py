@@ -13,10 +13,11 @@ from rich.text import Text
 
 from paceline.api import Condition, FailureRecord, TrainJob, WorkerError, names
 from paceline.cli import text
-from paceline.cli.advice import advice
-from paceline.cli.cluster import event_time
-from paceline.cli.connection import Object
-from paceline.cli.tables import run_directory
+from paceline.client.advice import advice
+from paceline.client.cluster import event_time
+from paceline.client.connection import Object
+from paceline.client.jobs import run_directory
+from paceline.client.logtail import pod_state
 
 INDENT = 2
 # Conditions that are bad news when true; of the others, that they are not true yet is no news.
@@ -147,24 +148,6 @@ def _workers(seen: Seen) -> RenderableType | None:
         node = pod.get("spec", {}).get("nodeName", "")
         grid.add_row(labels.get(names.LABEL_ATTEMPT, ""), ranks, pod["metadata"]["name"], node, pod_state(pod))
     return grid
-
-
-def pod_state(pod: Object) -> str:
-    """Return what a pod does, in the words of `kubectl get pods` where it has some."""
-    status = pod.get("status", {})
-    if pod["metadata"].get("deletionTimestamp"):
-        return "Terminating"
-    for kind in ("initContainerStatuses", "containerStatuses"):
-        for container in status.get(kind, []):
-            state = container.get("state", {})
-            if "waiting" in state and state["waiting"].get("reason") not in (None, "PodInitializing"):
-                return str(state["waiting"]["reason"])
-            if "terminated" in state and (code := state["terminated"].get("exitCode")):
-                return f"{state['terminated'].get('reason') or 'Error'} (exit code {code})"
-    if status.get("reason"):
-        return str(status["reason"])
-    unscheduled = [c for c in status.get("conditions", []) if c["type"] == "PodScheduled" and c["status"] == "False"]
-    return str(unscheduled[0].get("reason", "Pending")) if unscheduled else str(status.get("phase", "Unknown"))
 
 
 def _history(seen: Seen) -> RenderableType | None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import queue
-import re
 import sys
-import threading
-import time
-from contextlib import suppress
 
 from paceline.api import names
-from paceline.cli import logtail
-from paceline.cli.connection import Object
-from paceline.cli.errors import CliError, ClusterError, NotFoundError, UsageError
-from paceline.cli.session import Session, interruptible, parse, say
-
-LOOK_S = 1.0
-# A stream that is silent for so long is opened anew: a dead connection would be silent for ever.
-SILENCE_S = 300.0
+from paceline.cli.session import Session, interruptible, say
+from paceline.client import follow as following
+from paceline.client import logtail
+from paceline.client.connection import Object
+from paceline.client.errors import NotFoundError, UsageError
 
 
 def show_logs(
@@ -67,72 +59,31 @@ def _no_pods(here: Session, name: str, pods: list[Object]) -> str:
 
 
 def _follow(here: Session, name: str, want: logtail.Wanted, writer: _Writer, tail: int | None) -> None:
-    """Read every pod by a thread of its own; look for the pods of the next attempt until the job is over."""
-    lines: queue.Queue[tuple[str, bytes]] = queue.Queue(maxsize=10_000)
-    readers: dict[str, threading.Thread] = {}
+    """Write what the pods write; over a restart, what those of the next attempt write."""
     told: set[str] = set()
-    while True:
-        # The job before its pods: when it is over, no pod appears after this look.
-        job = parse(here.cluster.job(name))
-        over = job.status.finished or (want.attempt is not None and job.status.attempt > want.attempt)
-        mine = logtail.chosen(here.cluster.pods(name), want)
-        for pod in logtail.readable(mine, readers):
-            if readers:
-                say(here.err, f"--- {pod}", "dim")
-            readers[pod] = threading.Thread(target=_read, args=(here, name, pod, lines, tail), daemon=True)
-            readers[pod].start()
-        for sentence in logtail.silent(mine):
-            if sentence not in told:
-                say(here.err, sentence, "yellow")
-                told.add(sentence)
-        alive = any(reader.is_alive() for reader in readers.values())
-        _drain(lines, writer, 0.0 if over and not alive else LOOK_S)
-        if over and not alive and lines.empty():
-            if not readers:
-                raise NotFoundError(_no_pods(here, name, []))
-            say(here.err, f"--- {name} {job.status.phase}", "dim")
-            return
-
-
-def _drain(lines: queue.Queue[tuple[str, bytes]], writer: _Writer, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    with suppress(queue.Empty):
-        while (left := end - time.monotonic()) > 0:
-            writer.write(*lines.get(timeout=left))
-        while True:
-            writer.write(*lines.get_nowait())
-
-
-def _read(here: Session, name: str, pod: str, lines: queue.Queue[tuple[str, bytes]], tail: int | None) -> None:
-    """Follow one pod to the end of its worker; a broken stream goes on after the last line that it gave."""
-    last = ""
-    while True:
-        try:
-            stream = here.cluster.log_lines(
-                pod, follow=True, stamped=True, tail=None if last else tail, since=last, silence_s=SILENCE_S
-            )
-            for line in stream:
-                stamp, text = logtail.unstamp(line)
-                if stamp and last and stamp <= last:
-                    continue  # the second that the stream broke in is sent again from its beginning
-                last = stamp or last
-                lines.put((pod, text))
-            there = {found["metadata"]["name"]: found for found in here.cluster.pods(name)}
-            if not logtail.running(there.get(pod)):
-                return
-        except ClusterError as error:
-            if not error.retryable:
-                say(here.err, str(error), "red")
-                return
-        except CliError:
-            return  # the pod is gone
-        time.sleep(LOOK_S)
+    read = 0
+    phase = ""
+    for seen in following.follow(here.cluster, name, want, tail=tail):
+        match seen:
+            case following.Line():
+                writer.write(seen.pod, seen.text)
+            case following.Opened():
+                if read:
+                    say(here.err, f"--- {seen.pod}", "dim")
+                read += 1
+            case following.Looked():
+                phase = seen.job.status.phase
+            case following.Trouble():
+                if seen.message not in told:
+                    say(here.err, seen.message, "red" if seen.fatal else "yellow")
+                    told.add(seen.message)
+    if not read:
+        raise NotFoundError(_no_pods(here, name, []))
+    say(here.err, f"--- {name} {phase}", "dim")
 
 
 class _Writer:
     """Writes lines as they came, with the pod's name in front where several are read."""
-
-    _RANK = re.compile(rb"^\[rank (\d+)\] ")
 
     def __init__(self, *, prefix: bool, rank: int | None) -> None:
         self._prefix = prefix
@@ -140,7 +91,7 @@ class _Writer:
 
     def write(self, pod: str, line: bytes) -> None:
         """Write a line, unless another rank of the same pod wrote it."""
-        if self._rank is not None and (of := self._RANK.match(line)) and int(of[1]) != self._rank:
+        if self._rank is not None and not logtail.of_rank(line, self._rank):
             return
         head = f"[{pod}] ".encode() if self._prefix else b""
         sys.stdout.buffer.write(head + line + b"\n")

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from paceline.cli import change, checkpoints, show
-from paceline.cli.errors import EXIT_CODES, CliError, UsageError
 from paceline.cli.following import show_logs
 from paceline.cli.session import Context, Kubeconfig, Name, Namespace, console, program_name, say, session
 from paceline.cli.text import parse_duration
 from paceline.cli.verdict import Goal
 from paceline.cli.waiting import wait_for
+from paceline.client.errors import EXIT_CODES, ClientError, UsageError
 
 CLUSTER_FLAGS = frozenset({"-n", "--namespace", "--context", "--kubeconfig"})
 
@@ -83,7 +83,7 @@ def run() -> None:
     """Entry point: run the command, exit with its code."""
     try:
         app(args=checkpoints.bare_verify(flags_last(sys.argv[1:])), prog_name=program_name())
-    except CliError as error:
+    except ClientError as error:
         say(console(stderr=True), f"error: {error}", "red")
         sys.exit(error.exit_code)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from paceline import api
-from paceline.api import TrainJobSpec, check, names
-from paceline.api.base import QUANTITY_PATTERN
-from paceline.cli.connection import Object
-from paceline.cli.errors import UsageError
-
-_MAX_VALUE = 60
+from paceline.api import TrainJobSpec, names
+from paceline.client import checks
+from paceline.client.checks import short
+from paceline.client.connection import Object
+from paceline.client.errors import UsageError
 
 
 def read(source: str, origin: str) -> list[Object]:
@@ -49,7 +48,7 @@ def warnings(documents: Iterable[Object]) -> list[str]:
 
 def _refuse_other_kinds(document: Any, origin: str) -> None:
     if not isinstance(document, dict):
-        raise UsageError(f"{origin} holds {_short(document)}: a TrainJob is a mapping with apiVersion, kind, ...")
+        raise UsageError(f"{origin} holds {short(document)}: a TrainJob is a mapping with apiVersion, kind, ...")
     kind, version = document.get("kind"), document.get("apiVersion")
     if kind != names.KIND:
         raise UsageError(
@@ -61,19 +60,12 @@ def _refuse_other_kinds(document: Any, origin: str) -> None:
 
 def _problems(document: Object) -> Iterator[str]:
     yield from _metadata(document.get("metadata"))
-    from pydantic import ValidationError
-
     unknown = sorted(set(document) - {"apiVersion", "kind", "metadata", "spec", "status"})
     yield from (f"{field}: no such field; a job has metadata and spec" for field in unknown)
     if not isinstance(document.get("spec"), dict):
         yield "spec: is missing: it says what to run (image, command, workers ...)"
         return
-    try:
-        spec = TrainJobSpec.model_validate(document["spec"])
-    except ValidationError as error:
-        yield from (_sentence(dict(found)) for found in error.errors())
-        return
-    yield from map(str, check(spec))
+    yield from checks.problems(document["spec"])
 
 
 def _metadata(metadata: Any) -> Iterator[str]:
@@ -83,42 +75,6 @@ def _metadata(metadata: Any) -> Iterator[str]:
     name = str(metadata.get("name") or "")
     if len(name) > names.MAX_JOB_NAME:
         yield (
-            f"metadata.name: {_short(name)} has {len(name)} characters: use at most {names.MAX_JOB_NAME}, the names of "
+            f"metadata.name: {short(name)} has {len(name)} characters: use at most {names.MAX_JOB_NAME}, the names of "
             "pods are made of it"
         )
-
-
-def _sentence(error: Mapping[str, Any]) -> str:
-    """Field, value and way out of one error of the models."""
-    place = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "missing":
-        return f"{place}: is missing: set it"
-    if kind == "extra_forbidden":
-        parent = place.rpartition(".")[0]
-        known = _fields(error["loc"])
-        return f"{place}: no such field (value {_short(error['input'])}): is it misspelt? {parent} has {known}"
-    if kind == "literal_error":
-        return f"{place}: is {_short(error['input'])}: write {context['expected']}"
-    if kind == "string_pattern_mismatch" and context.get("pattern") == QUANTITY_PATTERN:
-        return f"{place}: is {_short(error['input'])}: write an amount such as 4, 500m or 16Gi"
-    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return f"{place}: is {_short(error['input'])}: {message}"
-
-
-def _fields(place: tuple[Any, ...]) -> str:
-    """The fields that stand beside a misspelt one."""
-    schema: Any = TrainJobSpec.model_json_schema(by_alias=True)
-    here = schema
-    for part in place[:-1]:
-        here = here.get("items", {}) if isinstance(part, int) else here.get("properties", {}).get(part, {})
-        options = [here, *here.get("anyOf", []), *here.get("allOf", [])]
-        reference = next((option["$ref"] for option in options if "$ref" in option), None)
-        if reference:
-            here = schema["$defs"][reference.rsplit("/", 1)[-1]]
-    return ", ".join(here.get("properties", {})) or "none of this name"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"

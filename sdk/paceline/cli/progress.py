@@ -11,9 +11,9 @@ from rich.text import Text
 
 from paceline.api import TrainJob
 from paceline.cli import text
-from paceline.cli.advice import advice
 from paceline.cli.description import failure
 from paceline.cli.verdict import Verdict
+from paceline.client.advice import advice, trouble
 
 # Where lines are kept (a CI log), a step alone is told this often; every change of another kind at once.
 STEP_LINE_S = 15.0
@@ -31,17 +31,17 @@ def milestone(job: TrainJob) -> tuple[object, ...]:
     """Return what is worth a line of its own at once: all but steps and metrics."""
     status = job.status
     checkpoint = status.checkpoint.index if status.checkpoint else None
-    return status.phase, status.attempt, status.restarts, status.workers.ready, checkpoint, _trouble(job)
+    return status.phase, status.attempt, status.restarts, status.workers.ready, checkpoint, trouble(job)
 
 
 def live(job: TrainJob, now: datetime, program: str) -> RenderableType:
     """Return the same for a terminal, with the time that has passed and what hinders the job."""
     told = line(job)
     told.append(f"  {text.age(job.status.start_time or job.metadata.creation_timestamp, now)}", style="dim")
-    trouble = _trouble(job)
-    if not trouble:
+    found = trouble(job)
+    if not found:
         return told
-    _, reason, message = trouble
+    _, reason, message = found
     hint = Text(f"  {reason}: {message}", style="yellow")
     if todo := advice(reason, job, program):
         hint.append(f"\n  -> {todo}")
@@ -71,8 +71,8 @@ def ending(job: TrainJob, verdict: Verdict, program: str) -> RenderableType:
 
 def hindrance(job: TrainJob) -> str:
     """Return in a sentence why the job does not run; empty when nothing hinders it."""
-    trouble = _trouble(job)
-    return f"{trouble[1]}: {trouble[2]}" if trouble else ""
+    found = trouble(job)
+    return f"{found[1]}: {found[2]}" if found else ""
 
 
 def _parts(job: TrainJob) -> Iterator[str]:
@@ -86,13 +86,3 @@ def _parts(job: TrainJob) -> Iterator[str]:
         yield told
     if status.checkpoint:
         yield f"checkpoint {status.checkpoint.index}"
-
-
-def _trouble(job: TrainJob) -> tuple[str, str, str] | None:
-    """Type, reason and message of the condition that keeps the job from running, when there is advice about it."""
-    if job.status.finished or job.status.phase == "Running":
-        return None
-    for condition in job.status.conditions:
-        if condition.message and condition.status != "True" and advice(condition.reason, job, ""):
-            return condition.type, condition.reason, condition.message
-    return None

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from paceline.api import TrainJob
-from paceline.cli.cluster import Cluster
-from paceline.cli.connection import Object, Target, connect
-from paceline.cli.errors import INTERRUPTED, ClusterError, NotFoundError
+from paceline.client.cluster import Cluster
+from paceline.client.connection import Target, connect
+from paceline.client.errors import INTERRUPTED
+from paceline.client.jobs import parse
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="Name of the TrainJob.", show_default=False)]
 _CLUSTER = "Cluster"
@@ -58,25 +59,6 @@ def session(kubeconfig: str | None, context: str | None, namespace: str | None) 
     return Session(cluster, console(), console(stderr=True), program_name())
 
 
-def parse(body: Object) -> TrainJob:
-    """Read a job leniently: a newer operator's fields are left out.
-
-    Raises:
-        ClusterError: The object does not fit this version at all.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return TrainJob.from_body(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise ClusterError(
-            f"TrainJob {body['metadata']['name']} does not fit this version of the CLI ({field}: {first['msg']}): "
-            "use the CLI of the operator's version, or kubectl"
-        ) from None
-
-
 def console(*, stderr: bool = False) -> Console:
     """Return a console that wraps and colours on a terminal alone."""
     stream = sys.stderr if stderr else sys.stdout
@@ -107,8 +89,3 @@ def interruptible(session: Session, note: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(session.err, f"\n{note}" if note else "", "dim")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def gone(name: str) -> NotFoundError:
-    """Return what is said when a job vanishes while it is watched."""
-    return NotFoundError(f"TrainJob {name!r} was deleted")

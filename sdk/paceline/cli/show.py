@@ -13,9 +13,7 @@ from rich.table import Table
 
 from paceline.api import names
 from paceline.cli import tables
-from paceline.cli.connection import Object
 from paceline.cli.description import Seen, describe
-from paceline.cli.errors import UsageError
 from paceline.cli.session import (
     PIPE_WIDTH,
     Context,
@@ -25,10 +23,12 @@ from paceline.cli.session import (
     Session,
     interruptible,
     now,
-    parse,
     say,
     session,
 )
+from paceline.client.connection import Object
+from paceline.client.errors import UsageError
+from paceline.client.jobs import parse
 
 PAUSE_S = 1.0
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from paceline.api import TrainJob
 from paceline.cli import text
-from paceline.storage import join
+from paceline.client.jobs import run_directory
 
 # With --watch rows come one by one: these widths (of what most jobs need) keep them below each other.
 _WIDTHS = {"NAMESPACE": 12, "NAME": 16, "PHASE": 11, "WORKERS": 7, "STEP": 6, "CHECKPOINT": 10, "RESTARTS": 8, "AGE": 6}
@@ -61,11 +61,3 @@ def _row(job: TrainJob, now: datetime, *, namespaces: bool, wide: bool) -> list[
         told = (status.result and status.result.metrics) or (status.progress and status.progress.metrics) or {}
         row += [Text(text.metrics(told, limit=4)), Text(job.spec.image), Text(run_directory(job))]
     return row
-
-
-def run_directory(job: TrainJob) -> str:
-    """Return where the run's files are: as the status says, else as the spec will have it."""
-    if job.status.result and job.status.result.path:
-        return job.status.result.path
-    path = job.spec.storage.path
-    return "" if path is None else join(path, job.experiment_name)

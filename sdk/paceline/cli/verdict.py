@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from paceline.api import TrainJob
-from paceline.cli.errors import JOB_FAILED, OK
+from paceline.client.errors import JOB_FAILED, OK
 
 
 class Goal(str, Enum):

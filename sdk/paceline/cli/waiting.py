@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
@@ -13,13 +12,9 @@ from rich.text import Text
 
 from paceline.api import TrainJob
 from paceline.cli import progress, verdict
-from paceline.cli.errors import CliError, ClusterError, WaitTimeoutError
-from paceline.cli.session import Session, gone, interruptible, now, parse, say
-
-# An API server that restarts is back within this; a cluster that is gone does not hold the user for longer.
-UNREACHABLE_S = 60.0
-PAUSE_S = 1.0
-LOOK_S = 10.0
+from paceline.cli.session import Session, interruptible, now, say
+from paceline.client.errors import WaitTimeoutError
+from paceline.client.jobs import changes, gone
 
 
 def wait_for(here: Session, name: str, goal: verdict.Goal, timeout_s: float | None) -> int:
@@ -32,7 +27,7 @@ def wait_for(here: Session, name: str, goal: verdict.Goal, timeout_s: float | No
     first = here.job(name)
     with interruptible(here, f"stopped waiting; {name} goes on: {here.program} wait {name}"):
         with Screen(here.out, here.program) as screen:
-            for job in changes(here, first, timeout_s):
+            for job in changes(here.cluster, first, timeout_s):
                 if job.uid != first.uid:
                     raise gone(name)
                 screen.show(job)
@@ -42,40 +37,6 @@ def wait_for(here: Session, name: str, goal: verdict.Goal, timeout_s: float | No
                 raise WaitTimeoutError(_late(job, goal, timeout_s))
         here.out.print(progress.ending(job, reached, here.program))
         return reached.exit_code
-
-
-def changes(here: Session, job: TrainJob, timeout_s: float | None) -> Iterator[TrainJob]:
-    """Yield the job now and after each change, until the time is over."""
-    end = None if timeout_s is None else time.monotonic() + timeout_s
-    lost_at: float | None = None
-    version = job.metadata.resource_version
-    yield job
-    while (left := _left(end)) > 0:
-        opened = time.monotonic()
-        try:
-            for event in here.cluster.watch(name=job.name, since=version, seconds=min(left, LOOK_S)):
-                if event["type"] == "DELETED":
-                    raise gone(job.name)
-                yield parse(event["object"])
-                if _left(end) <= 0:
-                    return
-            # A look between two watches: what a broken stream has not told is seen here.
-            looked = here.job(job.name)
-            version, lost_at = looked.metadata.resource_version, None
-            yield looked
-            # A server that ends watches at once is not asked in a tight loop.
-            time.sleep(max(0.0, PAUSE_S - (time.monotonic() - opened)))
-        except CliError as error:
-            if not isinstance(error, ClusterError) or not error.retryable:
-                raise
-            lost_at = lost_at or time.monotonic()
-            if time.monotonic() - lost_at > UNREACHABLE_S:
-                raise
-            time.sleep(PAUSE_S)
-
-
-def _left(end: float | None) -> float:
-    return LOOK_S if end is None else end - time.monotonic()
 
 
 def _late(job: TrainJob, goal: verdict.Goal, timeout_s: float | None) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +44,34 @@ class Options:
         """How many batches so many rows make, without those that are skipped."""
         whole, rest = divmod(rows, self.batch_size)
         return max(whole + (rest > 0 and not self.drop_last) - self.skip_batches, 0)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+# What scripts that come from Ray Train call them.
+_OTHER_NAMES = {
+    "prefetch_batches": "prefetch",
+    "local_shuffle_buffer_size": "shuffle_buffer_size",
+    "local_shuffle_seed": "seed",
+}
+
+
+def takes_other_names(method: F) -> F:
+    """Decorate an `iter_...` method: it also takes the names that Ray Train has for the same arguments.
+
+    Raises:
+        TypeError: An argument is given under both of its names.
+    """
+
+    @functools.wraps(method)
+    def called(self: Any, **given: Any) -> Any:
+        for other, name in _OTHER_NAMES.items():
+            if other in given:
+                if name in given:
+                    raise TypeError(f"{other} and {name} are the same argument: give one of them")
+                given[name] = given.pop(other)
+        return method(self, **given)
+
+    return cast(F, called)
 
 
 def check_known(what: str, names: Sequence[str], known: Sequence[str]) -> None:

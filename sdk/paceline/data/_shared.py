@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -19,24 +20,26 @@ _KEPT_S = 24 * 3600.0
 def once(name: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `find` gives, called by one of all processes of this user on this machine that ask for this name.
 
-    Who asks meanwhile waits; where it fails or dies, the next one tries itself. What was found is kept for a day.
+    Who asks meanwhile waits; where it fails or dies, the next one tries itself. What was found is kept for a day. Where
+    the temporary directory cannot be used, each finds it itself.
 
     Args:
         name: What it is about; equal names share.
         find: Gives what JSON can write.
     """
-    base = _base()
-    _remove_old(base)
-    place = base / hashlib.sha256(name.encode()).hexdigest()[:32]
-    lock = os.open(place.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        base = _base()
+        _remove_old(base)
+        place = base / hashlib.sha256(name.encode()).hexdigest()[:32]
+        lock = os.open(place.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return find()
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = _read(place)
         if found is None:
             found = find()
-            making = place.with_suffix(".making")
-            making.write_text(json.dumps(found))
-            making.rename(place)
+            _write(place, found)
         return found
     finally:
         os.close(lock)
@@ -48,6 +51,13 @@ def _read(place: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return found
+
+
+def _write(place: Path, found: dict[str, Any]) -> None:
+    making = place.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):  # a full disk: the others look themselves
+        making.write_text(json.dumps(found))
+        making.rename(place)
 
 
 def _remove_old(base: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from paceline.data import _formatted, _prefetch, _split, _stream
 from paceline.data._opening import Opened, opened
-from paceline.data._options import Options
+from paceline.data._options import Options, takes_other_names
 from paceline.data._packages import needs
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class DataShard:
         with self._lock:
             self._epoch = epoch
 
+    @takes_other_names
     def iter_batches(
         self,
         *,
@@ -111,6 +112,7 @@ class DataShard:
         options = self._options(batch_size, drop_last, shuffle_buffer_size, seed, prefetch, columns, skip_batches)
         return self._batches(options, _formatted.converter(batch_format, self._opened.what))
 
+    @takes_other_names
     def iter_torch_batches(
         self,
         *,
@@ -147,6 +149,7 @@ class DataShard:
         convert = _torch.converter(self._opened.what, options.columns, dtypes, collate_fn, target)
         return self._batches(options, convert, None if target.type == "cpu" else _torch.mover(target))
 
+    @takes_other_names
     def iter_tf_batches(
         self,
         *,

@@ -58,7 +58,9 @@ class TrainReportCallback(Late):
             train.report(metrics)  # checked alone: nobody would store a checkpoint
             return
         first = train.get_context().get_local_rank() == 0
-        directory = _own_directory() / f"epoch-{trainer.current_epoch}-step-{trainer.global_step}"
+        own = _own_directory() / f"epoch-{trainer.current_epoch}-step-{trainer.global_step}"
+        # A sharded strategy lets rank 0 say where every rank writes.
+        directory = Path(trainer.strategy.broadcast(str(own)))
         if first:
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir(parents=True, exist_ok=True)  # pods on one machine have it in common
@@ -84,7 +86,7 @@ class TrainReportCallback(Late):
 
 
 def _own_directory() -> Path:
-    """Temporary, and of one name for all ranks: a sharded strategy lets rank 0 say where every rank writes."""
+    """Temporary, and found again by the next attempt."""
     return Path(tempfile.gettempdir(), f"paceline-lightning-{train.get_context().get_trial_id()}")
 
 

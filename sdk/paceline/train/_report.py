@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 _TEXT_LIMIT = 16_000
 _said: set[str] = set()
-_newest: Mapping[str, Any] | None = None  # commit that a report with wait=True of this process has seen
+_newest: Mapping[str, Any] | None = None  # commit that this process has waited for
+_last_line = ""  # of the last report, without its end
+_last_round: int | None = None  # of the last report with a checkpoint
 
 
 def report(
@@ -60,7 +62,8 @@ def report(
         OSError: The disk is full, and nothing waits there that would come free.
         RuntimeError: The run has no storage for checkpoints, the checkpoint was dropped (`wait`), or the agent is gone.
     """
-    line = f'{{"t":"r","w":{time():.3f},"m":{encode(metrics)}'
+    global _last_line
+    line = _last_line = f'{{"t":"r","w":{time():.3f},"m":{encode(metrics)}'
     client = _client.client()
     if checkpoint is not None:
         _report_checkpoint(client, line, checkpoint, checkpoint_dir_name, wait, checkpoint_upload_fn)
@@ -93,7 +96,7 @@ def _report_checkpoint(
     wait: bool,
     upload: Callable[[Checkpoint, str], Checkpoint] | None,
 ) -> None:
-    global _newest
+    global _last_round
     from paceline.train import _handover
 
     source = _handover.local_directory(checkpoint)
@@ -109,10 +112,38 @@ def _report_checkpoint(
         gives = {"c": str(_handover.stage(source, freed=lambda: _handover.wait_for_space(client)))}
     if name is not None:
         gives["n"] = name
-    round_ = _handover.checked(client.ask(f"{line},{json.dumps(gives)[1:]}"))["round"]
+    _last_round = _handover.checked(client.ask(f"{line},{json.dumps(gives)[1:]}"))["round"]
     if wait:
-        answer = _handover.checked(client.request({"t": "settled", "round": round_}))
-        _newest = answer["commit"]
+        wait_for_commit()
+
+
+def last_metrics() -> dict[str, Any] | None:
+    """The metrics of this process's last report, as they were sent; None before the first."""
+    if not _last_line:
+        return None
+    sent: dict[str, Any] = json.loads(_last_line + "}")["m"]
+    return sent
+
+
+def wait_for_commit() -> None:
+    """Return when the last checkpoint that this process reported is committed, at once where it reported none.
+
+    Raises:
+        RuntimeError: It was dropped, with the reason.
+    """
+    global _newest
+    client = _client.client()
+    if client is None or _last_round is None:
+        return
+    from paceline.train import _handover
+
+    _newest = _handover.checked(client.request({"t": "settled", "round": _last_round}))["commit"]
+
+
+def forget() -> None:
+    """This process is another worker from now on, or none."""
+    global _newest, _last_line, _last_round
+    _newest, _last_line, _last_round = None, "", None
 
 
 def _say_once(text: str) -> None:

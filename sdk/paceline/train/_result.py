@@ -59,10 +59,14 @@ class Result:
             ValueError: A file of it is damaged; or a filesystem is given and the path has a scheme.
             paceline.storage.StorageError: The store failed.
         """
+        return cls._at(Location(path, storage_filesystem))
+
+    @classmethod
+    def _at(cls, location: Location, *, patience_s: float | None = None) -> Result:
+        """As `from_path`; `patience_s`: how long a store that fails in a way that may pass is asked again."""
         from paceline.train import _run_directory
 
-        location = Location(path, storage_filesystem)
-        seen = _run_directory.read(location)
+        seen = _run_directory.read(location, _run_directory.PATIENCE_S if patience_s is None else patience_s)
         metrics = _run_directory.last_line(seen.lines, location)
         return cls(
             location,

@@ -28,9 +28,12 @@ class Seen:
     checkpoints: tuple[tuple[Location, Commit], ...]  # the committed ones, by number
 
 
-def read(location: Location) -> Seen:
+def read(location: Location, patience_s: float = PATIENCE_S) -> Seen:
     """Look at a run's directory.
 
+    Args:
+        location: Where it lies.
+        patience_s: How long a store that fails in a way that may pass is asked again.
     Raises:
         FileNotFoundError: No run lies there.
         ValueError: `params.json` or the error file is no JSON.
@@ -38,8 +41,8 @@ def read(location: Location) -> Seen:
     """
     names = (c.RESULT_FILE, c.PARAMS_FILE, f"{c.STATE_DIR}/{c.ERROR_FILE}")
     with ThreadPoolExecutor(len(names)) as pool:
-        pending = [pool.submit(_content, location, name) for name in names]
-        commits = checkpoints(location)
+        pending = [pool.submit(_content, location, name, patience_s) for name in names]
+        commits = checkpoints(location, patience_s=patience_s)
         lines, params, error = [content.result() for content in pending]
     if lines is None and params is None and not commits:
         raise FileNotFoundError(no_run(location))
@@ -118,9 +121,9 @@ def _where(run: Location, commit: Commit) -> Location:
     return run.below(commit.directory) if commit.location == commit.path else Location(commit.location)
 
 
-def _content(location: Location, name: str) -> bytes | None:
+def _content(location: Location, name: str, patience_s: float) -> bytes | None:
     try:
-        return retry.call(lambda: location.storage.read(f"{location.path}/{name}"), patience_s=PATIENCE_S)
+        return retry.call(lambda: location.storage.read(f"{location.path}/{name}"), patience_s=patience_s)
     except StorageNotFoundError:
         return None
 

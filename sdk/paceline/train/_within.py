@@ -33,5 +33,5 @@ def _forget() -> None:
     if _client._client is not None:
         _client._client.forget()
     _client._client = None
-    _report._newest = None
+    _report.forget()
     _stop.forget()

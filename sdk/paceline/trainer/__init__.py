@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from paceline.trainer._plan import Plan
     from paceline.trainer._task import Task, TaskError
     from paceline.trainer._trainer import Trainer
+    from paceline.trainer.cluster.handle import RunHandle
+    from paceline.trainer.cluster.settings import Kubernetes, Volume
 
-__all__ = ["Backend", "Framework", "Plan", "Task", "TaskError", "Trainer"]
+__all__ = ["Backend", "Framework", "Kubernetes", "Plan", "RunHandle", "Task", "TaskError", "Trainer", "Volume"]
 
 # Every worker imports this package, and needs the task alone.
 _LATER = {
     "Backend": "_backend",
     "Framework": "_framework",
+    "Kubernetes": "cluster.settings",
     "Plan": "_plan",
+    "RunHandle": "cluster.handle",
     "Task": "_task",
     "TaskError": "_task",
     "Trainer": "_trainer",
+    "Volume": "cluster.settings",
 }
 
 

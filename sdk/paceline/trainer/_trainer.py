@@ -77,7 +77,9 @@ class Trainer:
         """
         function = _one_function(train_fn, train_loop_per_worker)
         if unknown:
-            known = [name for name in Trainer.__init__.__annotations__ if name not in ("return", "unknown")]
+            makers = {type(self).__init__, Trainer.__init__}
+            named = dict.fromkeys(name for maker in makers for name in maker.__annotations__)
+            known = [name for name in named if name not in ("return", "unknown", "others")]
             raise TypeError(problem(type(self).__name__, next(iter(unknown)), known, _HINTS))
         takes_config = _function.takes_config(function)
         self._plan = Plan(
@@ -108,6 +110,10 @@ class Trainer:
     def fit(self, *, in_process: bool = False, detach: bool = False) -> Any:
         """Run the function in every worker, to the end of the run.
 
+        In a worker of a TrainJob, whose command is the script that calls this, the workers are there already: the
+        function runs in this process as its rank, and the TrainJob's manifest decides workers, storage and restarts. On
+        rank 0 the result tells of this process's last report; on the others the process ends here.
+
         Args:
             in_process: Call it in this process instead, as rank 0 of 1: breakpoints work. Always on this machine;
                 reports, checkpoints and the result are the same; nothing is restarted.
@@ -121,9 +127,18 @@ class Trainer:
                 nothing has been started.
             KeyboardInterrupt: Ctrl-C. On this machine the workers have ended by then.
         """
-        _refuse_nesting()
         if in_process and detach:
             raise ValueError("fit(in_process=True, detach=True): a run in this process cannot go on without it")
+        if os.environ.get(c.AGENT_SOCKET):
+            _refuse_nesting()
+            from paceline.trainer import _inside
+
+            return _inside.fit(self._plan)
+        if os.environ.get("TORCHELASTIC_RUN_ID"):
+            raise RuntimeError(
+                "fit() was called under torchrun, which has started a process for each rank already. fit() starts them"
+                " itself: run the script with python, or call the training function where fit() is"
+            )
         if self._backend is not None and not in_process:
             return self._backend.run(self._plan, detach=detach)
         if detach:
@@ -187,10 +202,8 @@ def _sources(datasets: Any, dataset_config: Any, *, here: bool) -> Any:
 
 def _refuse_nesting() -> None:
     """A worker that starts a run would start workers that start runs."""
-    if os.environ.get(c.AGENT_SOCKET):
-        run = os.environ.get(c.EXPERIMENT_NAME) or os.environ.get(c.JOB)
+    if function := os.environ.get(c.IN_FIT):
         raise RuntimeError(
-            f"fit() was called in a worker of the run {run!r}. A script that the workers import starts its run under"
-            ' `if __name__ == "__main__":`; a TrainJob whose command is a script has its workers already, so let that'
-            " script call the training function itself"
+            f"fit() was called in a worker of the run of {function}. A script that the workers import starts its run"
+            ' under `if __name__ == "__main__":`; and a TrainJob is one run, so its script calls fit() once'
         )

@@ -18,7 +18,7 @@ from paceline import _contract as c
 
 # The hook that tells the agent of an exception is in place from here on.
 from paceline.train import _client
-from paceline.trainer import _function, _lifetime
+from paceline.trainer import _function, _lifetime, _taskfiles
 from paceline.trainer._task import Task, TaskError, loads
 
 _LONGEST_PARAMS = 256 * 1024
@@ -36,11 +36,12 @@ def main(arguments: list[str]) -> None:
     _forget_work_directory()
     del sys.argv[1:]  # a parser in the function, or in a module of the user's, would take it for its own
     try:
-        _add_vendored_cloudpickle()
-        task = loads(Path(arguments[0]).read_bytes())
-    except (TaskError, OSError) as e:
-        _tell(e)
-        raise SystemExit(1) from None
+        task = loads(_taskfiles.read(arguments[0]))
+    except TaskError as e:
+        # Nothing changes by a restart: the agent tells this code and this type as InvalidConfig. Where in our own code
+        # it was seen helps nobody.
+        _tell(e.with_traceback(None))
+        raise SystemExit(c.EXIT_INVALID_CONFIG) from None
     _define_in_main(task.function)
     try:
         run(task)
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> None:
 
 def run(task: Task) -> None:
     """Call the function within the framework's session; this process's rank variables are set."""
+    os.environ[c.IN_FIT] = task.name
     tell_params(task)
     with _datasets(task.sources), task.framework.session():
         task.call()
@@ -118,20 +120,6 @@ def _define_in_main(function: Any) -> None:
 
 def _tell(error: BaseException) -> None:
     sys.excepthook(type(error), error, error.__traceback__)
-
-
-def _add_vendored_cloudpickle() -> None:
-    """In a pod the agent may have brought it: it lies behind the image's own packages, and nothing else comes in."""
-    import paceline
-
-    vendor = str(Path(paceline.__file__).resolve().parent.parent.parent / "vendor")
-    sys.path.append(vendor)
-    try:
-        import cloudpickle  # noqa: F401
-    except ImportError:
-        pass  # `loads` says so
-    finally:
-        sys.path.remove(vendor)
 
 
 if __name__ == "__main__":

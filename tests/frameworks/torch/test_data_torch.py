@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,8 @@ from sklearn.datasets import load_digits
 from paceline import train
 from paceline.data import open_sources
 from paceline.train import _shards
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -57,6 +62,7 @@ def test_batches_are_tensors_of_the_types_that_are_asked_for(digits: tuple[Any, 
     assert pair[0].max() == 1
     assert pair[1]["words"][0] == f"a {y[898]}"
 
+    assert len(shard.iter_torch_batches(batch_size=64, drop_last=True)) == 14
     with pytest.raises(ValueError, match=r"datasets\['train'\]: column 'text' is no tensor: .*collate_fn"):
         next(iter(shard.iter_torch_batches()))
     with pytest.raises(
@@ -69,22 +75,24 @@ def test_batches_are_tensors_of_the_types_that_are_asked_for(digits: tuple[Any, 
         shard.iter_torch_batches(device="gpu")
 
 
-def test_a_network_learns_from_shuffled_batches(digits: tuple[Any, Any]) -> None:
-    torch.manual_seed(0)
-    shard = train.get_dataset_shard("train")
-    model = torch.nn.Linear(64, 10)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    batches = shard.iter_torch_batches(
-        batch_size=32, columns=["image", "label"], shuffle_buffer_size=400, drop_last=True, device="cpu"
-    )
-    assert len(batches) == 28
-    for epoch in range(8):
-        shard.set_epoch(epoch)
-        for batch in batches:
-            loss = torch.nn.functional.cross_entropy(model(batch["image"] / 16), batch["label"])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    (whole,) = shard.iter_torch_batches(batch_size=1000, columns=["image", "label"], device="cpu")
-    accuracy = (model(whole["image"] / 16).argmax(1) == whole["label"]).float().mean().item()
-    assert accuracy > 0.9
+def test_the_example_trains_on_parquet_files_with_two_workers(tmp_path: Path) -> None:
+    example, data = ROOT / "examples/parquet-datasets", str(tmp_path / "digits")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "sdk", ROOT / "operator")))}
+
+    def run(script: str, *options: str) -> str:
+        command = [sys.executable, str(example / script), data, *options]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    assert "1437 images to train with and 360 to validate" in run("prepare.py")
+    told = run("train.py", "--workers", "2", "--epochs", "4", "--storage-path", str(tmp_path / "runs"))
+    assert told.count("datasets['train'] has 1437 rows: each of 2 ranks gets 718, and 1 is left out") == 1
+    (directory,) = (tmp_path / "runs").iterdir()
+    result = train.Result.from_path(str(directory))
+    assert result.error is None
+    assert result.metrics is not None
+    assert (result.metrics["epoch"], result.metrics["step"]) == (4, 4 * 45)
+    assert result.metrics["accuracy"] > 0.8

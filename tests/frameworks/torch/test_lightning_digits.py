@@ -70,13 +70,32 @@ def test_d3_g1_lightning_goes_on_from_its_checkpoint_after_a_worker_was_killed(
     assert list((tmp_path / "tmp").glob("paceline-lightning-*")) == []
 
 
+# The example as it is, but for one more file from each rank, as a sharded strategy writes.
+IN_PARTS = f"""
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, {str(EXAMPLE)!r})
+    import train
+
+    class InParts(train.TrainReportCallback):
+        def save(self, trainer, pl_module, directory):
+            super().save(trainer, pl_module, directory)
+            Path(directory, f"part-{{trainer.global_rank}}").write_text(str(trainer.global_step))
+
+    train.TrainReportCallback = InParts
+    train.main()
+"""
+
+
 def test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods(tmp_path: Path) -> None:
     with job(tmp_path, workers=2, per_pod=1, TMPDIR=str(tmp_path)) as run:
-        command = [sys.executable, str(EXAMPLE / "train.py"), "--epochs", "2"]
+        command = [*run.script(IN_PARTS, "parts.py"), "--epochs", "2"]  # it imports the example as `train`
         pods = [run.start(command, pod=pod) for pod in (0, 1)]
         assert [pod.wait(TIMEOUT_S) for pod in pods] == [0, 0], pods[0].log
         results = run.results()
         assert [(told["epoch"], told["step"]) for told in results] == [(0, STEPS), (1, 2 * STEPS)]
         assert results[-1]["accuracy"] > 0.5
-        assert [list(commit["files"]) for commit in run.commits().values()] == [["checkpoint.ckpt"]] * 2
+        files = [sorted(commit["files"]) for commit in run.commits().values()]
+        assert files == [["checkpoint.ckpt", "part-0", "part-1"]] * 2
     assert list(tmp_path.glob("paceline-lightning-*")) == []

@@ -98,10 +98,11 @@ def test_d5_each_process_of_a_pod_has_a_gpu_of_its_own(
 @BOTH
 def test_d1_the_arguments_are_lightnings(package: str) -> None:
     pl = importlib.import_module(package)
-    assert pl  # the name is what tells the package
     ddp: Any = DDPStrategy(process_group_backend="gloo", find_unused_parameters=True)
     assert (ddp.process_group_backend, ddp._ddp_kwargs) == ("gloo", {"find_unused_parameters": True})
     fsdp: Any = FSDPStrategy(sharding_strategy="SHARD_GRAD_OP", state_dict_type="sharded")
+    assert isinstance(ddp, pl.strategies.DDPStrategy)
+    assert isinstance(fsdp, pl.strategies.FSDPStrategy)
     assert (fsdp.sharding_strategy.name, fsdp._state_dict_type) == ("SHARD_GRAD_OP", "sharded")
 
 

@@ -99,8 +99,13 @@ def _ddp() -> dict[str, Any]:
 
 
 def _fsdp() -> dict[str, Any]:
-    import torch.distributed as dist
+    import tempfile
 
+    import torch.distributed as dist
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
+    from paceline import train
     from paceline.torch import prepare_model
 
     torch.manual_seed(0)
@@ -123,8 +128,11 @@ def _fsdp() -> dict[str, Any]:
         "off": _off(model, batch, plain),
     }
     optimizer.step()
-    optimizer.zero_grad()
-    nn.functional.cross_entropy(model(batch[0]), batch[1]).backward()
+    weights, moments = get_state_dict(model, optimizer)
+    with tempfile.TemporaryDirectory() as folder:  # another one on each rank
+        dcp.save({"model": weights, "optimizer": moments}, checkpoint_id=folder)
+        train.report({"sharded": True}, checkpoint=train.Checkpoint.from_directory(folder))
+    found["weight"] = weight.full_tensor().tolist()
     return found
 
 
@@ -227,6 +235,19 @@ def test_a4_fsdp2_shards_parameters_and_reduces_the_same_gradients(ranks: list[d
         assert fsdp["rows"] == [4, 8]
         assert fsdp["loss off"] < 1e-6
         assert fsdp["off"] < 1e-6
+
+
+def test_b7_the_parts_of_a_sharded_model_are_one_checkpoint(result: Result, ranks: list[dict[str, Any]]) -> None:
+    import torch.distributed.checkpoint as dcp
+
+    checkpoint = next(checkpoint for checkpoint, metrics in result.best_checkpoints if metrics.get("sharded"))
+    model = _model()
+    weights = {"model": model.state_dict()}
+    with checkpoint.as_directory() as folder:
+        assert {".metadata", "__0_0.distcp", "__1_0.distcp"} <= {path.name for path in Path(folder).iterdir()}
+        dcp.load(weights, checkpoint_id=folder, no_dist=True)
+    wanted = [found["fsdp"]["weight"] for found in ranks]
+    assert weights["model"]["0.weight"].tolist() == wanted[0] == wanted[1]
 
 
 def test_b3_torchmetrics_adds_up_all_ranks_and_rank_0_reports(result: Result) -> None:

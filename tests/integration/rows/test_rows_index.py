@@ -28,14 +28,27 @@ TENSORFLOW = "tests/frameworks/tensorflow/test_tensorflow_training.py"
 KERAS = "tests/frameworks/tensorflow/test_keras_callback.py"
 KERAS_PODS = "e2e/test_tensorflow.py::test_two_pods_train_together_and_go_on_after_one_is_killed"
 DIGITS = "e2e/test_digits.py"
+TORCH = "tests/frameworks/torch/test_torch_pieces.py"
+RANKS = "tests/frameworks/torch/test_torch_ranks.py"
+LIGHTNING = "tests/frameworks/torch/test_lightning_pieces.py"
+LIGHTNING_RUN = "tests/frameworks/torch/test_lightning_digits.py"
+TORCH_GUIDES = "tests/frameworks/torch/test_torch_guides.py"
 
 ROWS: dict[str, list[str]] = {
     # A. Training runs: what the operator and the agent have of them.
     "A2": [f"{TENSORFLOW}::test_both_names_of_the_configuration_are_taken_and_never_together"],
-    "A4": [  # the environment; prepare_model and its like come with paceline.torch
+    "A4": [
         f"{PROCESSES}::test_every_process_gets_its_ranks_and_all_succeed",
         f"{MANIFESTS}::test_ranks_are_those_of_the_first_process",
         f"{DIGITS}::test_the_example_succeeds_with_an_accuracy_that_means_something",  # all_reduce by env://
+        f"{RANKS}::test_a4_each_worker_is_a_rank_of_one_group",
+        f"{RANKS}::test_a4_the_loader_gives_each_rank_its_own_share",
+        f"{RANKS}::test_a4_ddp_averages_the_gradients_of_all_ranks",
+        f"{RANKS}::test_a4_fsdp2_shards_parameters_and_reduces_the_same_gradients",
+        f"{TORCH}::test_a4_a_prepared_loader_keeps_all_but_its_sampler",
+        f"{TORCH}::test_a4_a_loader_that_divides_its_data_itself_is_left_alone",
+        f"{TORCH}::test_a4_the_session_copes_with_what_the_function_does_to_the_group",
+        f"{TORCH}::test_a4_a_backend_that_cannot_work_is_refused",
     ],
     "A5": [
         f"{TENSORFLOW}::test_every_worker_has_a_tf_config_with_its_own_index",
@@ -45,11 +58,14 @@ ROWS: dict[str, list[str]] = {
         KERAS_PODS,
     ],
     "A6": [
+        f"{RANKS}::test_a6_threads_are_those_of_the_workers_cpus",
         f"{A}::test_a6_omp_threads_are_the_cpus_of_a_worker_unless_set",
         "tests/unit/operator_resources/test_merge_and_quantity.py::test_threads_are_the_whole_cpus_of_a_worker",
         f"{MANIFESTS}::test_gpus_and_cpus_of_a_pod_are_those_of_its_workers",
     ],
+    "A7": [f"{TORCH}::test_a7_the_device_follows_what_the_pod_sees"],
     "A8": [
+        f"{TORCH}::test_a8_outside_a_worker_everything_is_that_of_one_process",
         f"{PROCESSES}::test_every_process_gets_its_ranks_and_all_succeed",
         "tests/unit/sdk_train/test_outside_a_worker.py::test_the_context_is_rank_0_of_1",
         "tests/unit/sdk_train/test_outside_a_worker.py::test_the_context_names_the_run",
@@ -69,7 +85,8 @@ ROWS: dict[str, list[str]] = {
         f"{B}::test_b2_plain_metrics_and_numpy_scalars_arrive_as_they_were",
         f"{B}::test_b2_what_is_no_plain_value_is_refused_with_the_way_out",
     ],
-    "B3": [  # with torch: the example's all_reduce. TorchMetrics and Keras come with their frameworks
+    "B3": [  # Keras comes with its framework
+        f"{RANKS}::test_b3_torchmetrics_adds_up_all_ranks_and_rank_0_reports",
         f"{B}::test_b3_ranks_bring_their_losses_together_and_rank_0_reports_the_mean",
         f"{DIGITS}::test_the_example_succeeds_with_an_accuracy_that_means_something",
     ],
@@ -155,6 +172,33 @@ ROWS: dict[str, list[str]] = {
     "E3": [
         f"{TENSORFLOW}::test_keras_3_trains_on_a_split_dataset_and_its_fit_is_refused_with_the_way_out",
         "tests/frameworks/tensorflow/test_data_tf.py::test_batches_are_tensors_and_feed_a_pipeline",
+    ],
+    # D. PyTorch Lightning.
+    "D1": [
+        f"{LIGHTNING}::test_d1_d2_ranks_devices_and_data_follow_the_run",
+        f"{LIGHTNING}::test_d1_the_arguments_are_lightnings",
+        f"{LIGHTNING}::test_d1_sharded_strategies_refuse_the_cpu",
+    ],
+    "D2": [
+        f"{LIGHTNING}::test_d1_d2_ranks_devices_and_data_follow_the_run",
+        f"{LIGHTNING_RUN}::test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods",
+    ],
+    "D3": [
+        f"{LIGHTNING_RUN}::test_d3_g1_lightning_goes_on_from_its_checkpoint_after_a_worker_was_killed",
+        f"{LIGHTNING}::test_d3_metrics_are_plain_numbers_and_a_plain_script_goes_on_without_an_agent",
+        f"{LIGHTNING}::test_d3_the_callback_may_be_a_base_and_be_copied",
+    ],
+    "D4": [f"{LIGHTNING}::test_d4_prepare_trainer_says_what_is_wrong_and_what_to_write"],
+    "D5": [
+        f"{LIGHTNING}::test_d5_each_package_gets_classes_of_its_own",
+        f"{LIGHTNING}::test_d5_each_process_of_a_pod_has_a_gpu_of_its_own",
+        f"{LIGHTNING_RUN}::test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods",
+    ],
+    "D6": [
+        "tests/contract/test_docs_diffs.py::test_every_line_that_a_diff_leaves_is_in_the_example",
+        f"{TORCH_GUIDES}::test_the_pytorch_guide_runs",
+        f"{TORCH_GUIDES}::test_the_lightning_guide_runs",
+        f"{RANKS}::test_a1_the_example_trains_on_this_machine",
     ],
     # H. The operator: of H3 and H4 what is built so far stands in the tests of the chart and of the operator.
     "H1": [

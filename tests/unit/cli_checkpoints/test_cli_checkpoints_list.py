@@ -8,7 +8,7 @@ import pytest
 
 from paceline.agent.commits import Commit
 from paceline.cli import checkpoint_list
-from paceline.cli.errors import NotFoundError, UsageError
+from paceline.client.errors import NotFoundError, UsageError
 from paceline.policy.retention import Retention
 from paceline.train._location import Location
 from tests.support.cli_objects import printed

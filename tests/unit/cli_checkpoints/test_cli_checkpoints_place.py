@@ -10,7 +10,7 @@ import pytest
 from paceline.api import TrainJob
 from paceline.cli import checkpoint_place
 from paceline.cli.checkpoints import bare_verify
-from paceline.cli.errors import NotFoundError, UsageError
+from paceline.client.errors import NotFoundError, UsageError
 from paceline.policy.retention import Retention
 from tests.support.cli_objects import CHECKPOINT, job, job_body
 

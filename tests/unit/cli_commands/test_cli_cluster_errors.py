@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paceline.cli.errors import from_response
+from paceline.client.errors import from_response
 from tests.support.kube_api import KubeApi
 from tests.unit.cli_commands.conftest import Paceline
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from paceline.cli import following, waiting
+from paceline.client import follow, jobs, podlog
 from tests.support.cli_objects import CHECKPOINT, job_body, pod
 from tests.support.kube_api import KubeApi
 from tests.unit.cli_commands.conftest import Paceline
@@ -16,8 +16,9 @@ ENDED: dict[str, Any] = {"terminated": {"exitCode": 0}}
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "PAUSE_S", 0.01)
-    monkeypatch.setattr(following, "LOOK_S", 0.01)
+    monkeypatch.setattr(jobs, "PAUSE_S", 0.01)
+    monkeypatch.setattr(podlog, "LOOK_S", 0.01)
+    monkeypatch.setattr(follow, "LOOK_S", 0.01)
 
 
 def modified(**status: Any) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from paceline.cli.description import Seen, describe, pod_state
+from paceline.cli.description import Seen, describe
+from paceline.client.logtail import pod_state
 from tests.support.cli_objects import CHECKPOINT, ERROR, NOW, condition, event, job, pod, printed
 
 FAILED = {

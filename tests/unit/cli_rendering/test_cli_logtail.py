@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from paceline.cli.logtail import Wanted, chosen, readable, running, silent, unstamp, wanted
+from paceline.client.logtail import Wanted, chosen, readable, running, silent, unstamp, wanted
 from tests.support.cli_objects import Object, pod
 
 RUNS: Object = {"running": {}}

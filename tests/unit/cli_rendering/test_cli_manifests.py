@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from paceline.cli.errors import UsageError
 from paceline.cli.manifests import read
+from paceline.client.errors import UsageError
 from tests.support.trainjobs import make_trainjob
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from paceline.cli import tables
+from paceline.client.jobs import run_directory
 from tests.support.cli_objects import CHECKPOINT, NOW, job, printed
 
 
@@ -40,7 +41,7 @@ def test_the_run_directory_keeps_the_query_at_its_end() -> None:
         update={"storage": body.spec.storage.model_copy(update={"path": "s3://b/p/?endpoint_override=http://h:1"})}
     )
     shown = body.model_copy(update={"spec": spec})
-    assert tables.run_directory(shown) == "s3://b/p/digits?endpoint_override=http://h:1"
+    assert run_directory(shown) == "s3://b/p/digits?endpoint_override=http://h:1"
 
 
 def test_a_long_name_is_folded_and_not_cut() -> None:

@@ -203,6 +203,22 @@ def test_what_a_pod_told_last_stays_when_it_goes(status: dict[str, Any], words: 
     assert all(pod.deleting for pod in found)
 
 
+def test_the_last_word_of_the_lead_is_kept_for_one_attempt_more() -> None:
+    pods, _ = store()
+    jobs = Jobs(pods)
+    job = make_trainjob().workers(2).status(phase="Running", attempt=1).obj().to_body()
+    job["metadata"] |= {"uid": "job-uid", "resourceVersion": "1"}
+    known = jobs.put(job, T0)
+    for index in (0, 1):
+        pods.put(body(index, 3 + index, phase="Failed"))
+        pods.remove(f"ml-{index}")
+    assert [(pod.index, pod.attempt) for pod in jobs.observe(known, T0).pods] == [(0, 0)]
+    job["metadata"] |= {"resourceVersion": "9"}
+    job["status"] |= {"attempt": 2}
+    jobs.put(job, T0)
+    assert jobs.observe(known, T0).pods == ()
+
+
 def test_pods_shown_from_before_the_status_are_behind_it_for_a_time() -> None:
     pods, _ = store()
     jobs = Jobs(pods)

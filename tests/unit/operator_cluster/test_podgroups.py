@@ -29,6 +29,9 @@ PODS = "/api/v1/namespaces/ml/pods"
 SERVICES = "/api/v1/namespaces/ml/services"
 
 
+UNSERVED = ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
 class DeadError(BaseException):
     """The operator died."""
 
@@ -94,7 +97,7 @@ class Server:
                 assert f"{GROUPS}/{group['podGroupName']}" in self.objects, "a pod before its PodGroup"
             return self._store(path, body)
         if path.removesuffix("/status") not in self.objects:
-            raise ApiError(404, "NotFound", f"{path} not found")
+            raise ApiError(404, "NotFound", f"{path} not found", name=path.rsplit("/", 1)[1])
         if method == "PATCH":
             found = self.objects[path.removesuffix("/status")]
             merged = {**(found.get("status") or {}), **body["status"]}
@@ -126,19 +129,24 @@ class Operator:
         self.server = server
         self.seconds = seconds
         self.pods = PodStore(lambda key, owner: None)
-        self.groups = PodGroups(server)
+        self.told_again: list[str] = []
+        self.groups = PodGroups(server, again=self.told_again.append)
         now = lambda: T0 + timedelta(seconds=self.seconds)  # noqa: E731
         self.services = ServiceStore(lambda key: None)
         jobs = Jobs(self.pods, self.services)
         self.reconciler = Reconciler(server, jobs, Silent(), JobDefaults(), groups=self.groups, now=now)
 
+    def show(self) -> None:
+        """Let its watches tell what there is."""
+        for path, store in ((PODS, self.pods), (SERVICES, self.services)):
+            shown = [body for key, body in self.server.objects.items() if key.startswith(f"{path}/")]
+            store.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
+        if JOB in self.server.objects:
+            self.reconciler.take(deepcopy(self.server.objects[JOB]))
+
     async def look(self) -> None:
         for _ in range(10):
-            for path, store in ((PODS, self.pods), (SERVICES, self.services)):
-                shown = [body for key, body in self.server.objects.items() if key.startswith(f"{path}/")]
-                store.replace([wire.decode_pod(json.dumps(body)) for body in shown], str(self.server.version))
-            if JOB in self.server.objects:
-                self.reconciler.take(deepcopy(self.server.objects[JOB]))
+            self.show()
             again = await self.reconciler.reconcile("ml/digits")
             if again is None or again.total_seconds() > 0:
                 return
@@ -264,7 +272,7 @@ async def test_a_job_that_insists_waits_and_starts_when_they_are_served() -> Non
     "error",
     [
         ApiError(403, "Forbidden", 'User "x" cannot create resource "podgroups" in API group "scheduling.k8s.io"'),
-        ApiError(404, "NotFound", "the server could not find the requested resource"),
+        UNSERVED,
     ],
 )
 async def test_a_right_that_was_taken_away_is_noticed_and_the_job_starts_without(error: ApiError) -> None:
@@ -309,6 +317,50 @@ async def test_a_failed_deletion_is_tried_again() -> None:
     server.refuse.clear()
     await operator.look()
     assert server.names(GROUPS) == ["digits-1"]
+
+
+async def test_what_cannot_be_deleted_since_none_are_served_goes_when_they_are_again() -> None:
+    server = Server(two())
+    operator = await started(server)
+    await operator.look()
+    fail(server, "digits-0-1")
+    server.refuse["DELETE", f"{GROUPS}/digits-0"] = server.refuse["POST", GROUPS] = UNSERVED
+    server.refuse["GET", ALL_GROUPS] = server.refuse["GET", GROUPS] = UNSERVED
+    await operator.look()
+    assert server.status()["attempt"] == 1
+    before = len(server.writes)
+    await operator.look()
+    await operator.groups.look()
+    await operator.look()
+    assert [write for write in server.writes[before:] if "podgroups" in write] == []
+    server.refuse.clear()
+    operator.told_again.clear()
+    await operator.groups.look()
+    assert "ml/digits" in operator.told_again, "its job is looked at, though nothing happens to it"
+    await operator.look()
+    assert server.names(GROUPS) == []
+    operator.told_again.clear()
+    await operator.groups.look()
+    assert operator.told_again == []
+
+
+async def test_an_attempt_whose_group_is_out_of_reach_gets_the_rest_of_its_pods() -> None:
+    server = Server(two())
+    server.dies_after = 2
+    with pytest.raises(DeadError):
+        await (await started(server)).look()
+    del server.objects[f"{PODS}/digits-0-1"]
+    server.refuse["POST", GROUPS] = server.refuse["GET", ALL_GROUPS] = UNSERVED
+    await (await started(server)).look()
+    assert groups_of_pods(server) == {"digits-0-0": "digits-0", "digits-0-1": "digits-0"}
+
+
+async def test_a_group_that_cannot_be_read_since_none_are_served_is_not_called_gone() -> None:
+    server = Server(two())
+    groups = PodGroups(server)
+    await groups.look()
+    server.refuse["GET", f"{GROUPS}/digits-0"] = UNSERVED
+    assert (await groups.sentence("ml", "digits-0"), groups.served("ml")) == ("", False)
 
 
 async def test_a_group_that_tells_more_than_its_pods_is_read_when_patience_is_over_and_once() -> None:
@@ -405,6 +457,20 @@ async def test_a_hanging_pod_is_not_looked_at_again_and_again() -> None:
     await operator.look()
     assert 1 <= server.gets.count(events) <= 3
     assert any("FailedMount" in found["message"] for found in server.status()["conditions"])
+
+
+async def test_an_operator_that_may_not_read_events_gives_a_pod_up_all_the_same() -> None:
+    server = Server(two(gang="None").failure_policy(startTimeoutSeconds=3, maxRestarts=-1))
+    operator = await started(server)
+    await operator.look()
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": T0.isoformat()}
+    for name in server.names(PODS):
+        server.objects[f"{PODS}/{name}"]["spec"]["nodeName"] = "n1"
+        server.say(name, phase="Pending", conditions=[placed])
+    server.refuse["GET", "/api/v1/namespaces/ml/events"] = ApiError(403, "Forbidden", "no")
+    operator.seconds = 4
+    await operator.look()
+    assert server.status()["history"][0]["cause"] == "StartTimeout"
 
 
 async def test_no_answer_is_an_error_of_its_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from paceline_operator.cluster.client import ApiError, UnreachableError
 from tests.support.trainjobs import make_trainjob
-from tests.unit.operator_cluster.test_podgroups import PODS, Operator, Server, fail
+from tests.unit.operator_cluster.test_podgroups import PODS, SERVICES, Operator, Server, fail
 
 WORKERS = 40
 
@@ -30,6 +30,20 @@ async def test_all_pods_of_the_next_attempt_are_made_before_the_first_old_one_is
     await (await _restarting(server)).look()
     kinds = [write.split()[0] for write in server.writes if PODS in write]
     assert kinds == ["POST"] * WORKERS + ["DELETE"] * (WORKERS - 1)
+
+
+async def test_a_restart_is_the_record_then_group_and_pods_then_the_service_and_what_goes() -> None:
+    server = Server(make_trainjob().workers(3).max_restarts(-1))
+    operator = Operator(server)
+    await operator.groups.look()
+    await operator.look()
+    fail(server, "digits-0-1")
+    del server.objects[f"{SERVICES}/digits"]
+    del server.writes[:]
+    await operator.look()
+    told = [f"{write.split()[0]} {write.split('/')[-1]}" for write in server.writes]
+    assert told[:5] == ["PATCH status", "POST podgroups", *["POST pods"] * 3]
+    assert sorted(told[5:]) == ["DELETE digits-0", "DELETE digits-0-0", "DELETE digits-0-2", "POST services"]
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,18 @@ def test_a_hanging_pod_is_looked_at_when_patience_is_over() -> None:
     assert late.inspect == ("digits-0-0",)
 
 
+def test_a_start_timeout_shorter_than_patience_reads_the_pods_events_before_it_ends_the_attempt() -> None:
+    job = two().failure_policy(startTimeoutSeconds=3, maxRestarts=-1)
+    hangs = [pod(0).running(), pod(1).on("n2")]
+    asks = decide(job, seen(*hangs, service=True, last_write=T0), 3)
+    assert asks == Plan(inspect=("digits-0-1",), requeue_after=timedelta(0))
+    told = {"digits-0-1": 'FailedMount: configmap "late" not found'}
+    ended = decide(job, seen(*hangs, service=True, last_write=T0, warnings=told), 3)
+    assert ended.status is not None
+    assert ended.status.history[0].cause == "StartTimeout"
+    assert 'configmap "late" not found' in ended.status.history[0].message
+
+
 def test_an_image_name_that_can_never_be_ends_the_job() -> None:
     failed = decide(two(), seen(pod(0).waiting("InvalidImageName", "bad"), pod(1), service=True))
     assert failed.status is not None

@@ -8,7 +8,7 @@ import pytest
 from paceline_operator.policies import starting
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.problems import Problem
-from paceline_operator.policies.starting import Within
+from paceline_operator.policies.starting import Ask, Within
 from tests.support.pods import PodBuilder, all_running, at, pod
 from tests.support.trainjobs import make_trainjob
 
@@ -16,9 +16,11 @@ IMAGE = Problem("Running", "ImagePullFailed", "pod digits-0-1 on node n2 cannot 
 HANGS = [pod(0).running(), pod(1).waiting("ErrImagePull", node="n2")]
 
 
-def decide(pods: list[PodBuilder], seconds: float, problem: Problem | None = IMAGE, **status: Any) -> Within | Failure:
+def decide(
+    pods: list[PodBuilder], seconds: float, problem: Problem | None = IMAGE, asked: tuple[str, ...] = (), **status: Any
+) -> Within | Ask | Failure:
     job = make_trainjob().workers(4).per_pod(2).status(**status).obj()
-    return starting.decide(job, job.status, [builder.obj() for builder in pods], problem, at(seconds))
+    return starting.decide(job, job.status, [builder.obj() for builder in pods], problem, asked, at(seconds))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_an_attempt_that_ran_once_has_started() -> None:
 
 def test_zero_is_never() -> None:
     job = make_trainjob().workers(2).failure_policy(startTimeoutSeconds=0).obj()
-    assert starting.decide(job, job.status, [builder.obj() for builder in HANGS], IMAGE, at(9999)) == Within()
+    assert starting.decide(job, job.status, [builder.obj() for builder in HANGS], IMAGE, (), at(9999)) == Within()
 
 
 def test_too_late_names_the_pod_the_limit_and_what_is_in_the_way() -> None:
@@ -64,7 +66,14 @@ def test_too_late_names_the_pod_the_limit_and_what_is_in_the_way() -> None:
     assert found.details == IMAGE.message
 
 
+def test_without_a_reason_the_pods_events_are_asked_for_first() -> None:
+    silent = [pod(0).running(), pod(1).on("n2")]
+    assert decide(silent, 1800, None) == Ask("digits-0-1")
+    assert decide(silent, 1800, None, ("digits-0-0",)) == Ask("digits-0-1")
+    assert isinstance(decide(silent, 1800, IMAGE), Failure)
+
+
 def test_without_a_reason_it_says_where_to_look() -> None:
-    found = decide([pod(0).on("n1"), pod(1).on("n2")], 1800, None)
+    found = decide([pod(0).on("n1"), pod(1).on("n2")], 1800, None, ("digits-0-0",))
     assert isinstance(found, Failure)
     assert "(nor did 1 more): the node tells no reason: kubectl describe node n1" in found.sentence

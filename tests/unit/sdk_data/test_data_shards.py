@@ -204,6 +204,20 @@ def test_a_wrong_option_is_told_in_the_line_that_gives_it(
         shard.set_epoch(-1)
 
 
+def test_scripts_from_ray_may_keep_their_names_of_the_options(tmp_path: Path) -> None:
+    (shard,) = shards(write(tmp_path, [[30]]), 1)
+    ours = shard.iter_batches(shuffle_buffer_size=9, seed=5, prefetch=1, batch_size=7)
+    theirs = shard.iter_batches(local_shuffle_buffer_size=9, local_shuffle_seed=5, prefetch_batches=1, batch_size=7)  # type: ignore[call-arg]
+    shard.set_epoch(0)
+    found = [int(i) for batch in ours for i in batch["id"]]
+    shard.set_epoch(0)
+    assert [int(i) for batch in theirs for i in batch["id"]] == found
+    with pytest.raises(TypeError, match="local_shuffle_seed and seed are the same argument"):
+        shard.iter_batches(local_shuffle_seed=5, seed=6)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'batchsize'"):
+        shard.iter_batches(batchsize=5)  # type: ignore[call-arg]
+
+
 def test_damaged_and_ill_fitting_files_are_named(tmp_path: Path) -> None:
     for name in ("cut", "other", "text"):
         (tmp_path / name).mkdir()
@@ -249,6 +263,8 @@ def test_processes_of_a_machine_share_what_one_has_found(tmp_path: Path, monkeyp
     assert second.schema == first.schema
     assert ids(second) == list(range(6, 12))
     assert source.open(0, 1, shared_as="run 1").count() == 6  # another attempt looks again
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    assert source.open(0, 1, shared_as="run 0").count() == 6
 
 
 def test_a_dataset_much_larger_than_a_row_group_is_never_in_memory(tmp_path: Path) -> None:

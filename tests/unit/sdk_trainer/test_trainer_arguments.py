@@ -153,9 +153,12 @@ def test_a_backend_gets_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (plan.name_prefix, plan.framework.name, plan.resume_from) == ("one", "none", None)
     with pytest.raises(ValueError, match="pass backend=Kubernetes"):
         Trainer(one).to_manifest()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(RuntimeError, match=r"under torchrun.*run the script with python"):
+        Trainer(one).fit()
     monkeypatch.setenv("PACELINE_AGENT_SOCKET", "/somewhere")
-    monkeypatch.setenv("PACELINE_JOB", "digits")
-    with pytest.raises(RuntimeError, match=r"fit\(\) was called in a worker of the run 'digits'.*__main__"):
+    monkeypatch.setenv("PACELINE_IN_FIT", "train.py:train_fn")
+    with pytest.raises(RuntimeError, match=r"fit\(\) was called in a worker of the run of train.py:train_fn.*__main__"):
         trainer.fit()
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from paceline.api import names
-from paceline.cli.connection import Object
-from paceline.cli.description import pod_state
+from paceline.client.connection import Object
 
+_RANK = re.compile(rb"^\[rank (\d+)\] ")
 _STAMPED = re.compile(rb"^(\S+Z) (.*)$", re.DOTALL)
 
 
@@ -60,10 +60,34 @@ def running(pod: Object | None) -> bool:
     return pod is not None and "running" in _worker(pod).get("state", {})
 
 
+def of_rank(line: bytes, rank: int) -> bool:
+    """Tell whether a line of a pod is of this rank: no other rank of the pod wrote it."""
+    told = _RANK.match(line)
+    return told is None or int(told[1]) == rank
+
+
 def unstamp(line: bytes) -> tuple[str, bytes]:
     """Split a line of `timestamps=true` into its time and the text."""
     match = _STAMPED.match(line)
     return (match[1].decode(), match[2]) if match else ("", line)
+
+
+def pod_state(pod: Object) -> str:
+    """Return what a pod does, in the words of `kubectl get pods` where it has some."""
+    status = pod.get("status", {})
+    if pod["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(kind, []):
+            state = container.get("state", {})
+            if "waiting" in state and state["waiting"].get("reason") not in (None, "PodInitializing"):
+                return str(state["waiting"]["reason"])
+            if "terminated" in state and (code := state["terminated"].get("exitCode")):
+                return f"{state['terminated'].get('reason') or 'Error'} (exit code {code})"
+    if status.get("reason"):
+        return str(status["reason"])
+    unscheduled = [c for c in status.get("conditions", []) if c["type"] == "PodScheduled" and c["status"] == "False"]
+    return str(unscheduled[0].get("reason", "Pending")) if unscheduled else str(status.get("phase", "Unknown"))
 
 
 def _started(pod: Object) -> bool:

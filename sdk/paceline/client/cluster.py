@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from paceline.api import names
-from paceline.cli.connection import APPLY_PATCH, MERGE_PATCH, Connection, Object, segment
-from paceline.cli.errors import ClusterError, NotFoundError, UsageError
+from paceline.client.connection import APPLY_PATCH, MERGE_PATCH, Connection, Object, segment
+from paceline.client.errors import ClusterError, NotFoundError, UsageError
 
 FIELD_MANAGER = "paceline"
 # A watch is opened anew after this time, from a fresh look: no lost event can hide a change for longer.
@@ -17,7 +18,7 @@ WATCH_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the commands ask a cluster for. Objects are plain JSON; every method may raise `CliError`."""
+    """What the commands ask a cluster for. Objects are plain JSON; every method may raise `ClientError`."""
 
     connection: Connection
 
@@ -122,6 +123,43 @@ class Cluster:
         except NotFoundError as error:
             raise UsageError(f"{error}; the namespace has to exist first") from None
 
+    def create(self, body: Object, *, dry_run: bool = False) -> Object:
+        """Create a job; return it as it is then.
+
+        Args:
+            body: The manifest.
+            dry_run: All checks of the API server are made, and nothing is created.
+        Raises:
+            ConflictError: There is one of this name.
+            UsageError: The API server refuses it, or the namespace does not exist.
+        """
+        doing = f"create trainjob {body['metadata']['name']}"
+        query: Object = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        if dry_run:
+            query["dryRun"] = "All"
+        try:
+            return self.connection.send("POST", self._jobs_path(), body, doing=doing, query=query)
+        except NotFoundError as error:
+            raise UsageError(f"{error}; the namespace has to exist first") from None
+
+    def create_config_map(self, body: Object, *, dry_run: bool = False) -> None:
+        """Create a ConfigMap.
+
+        Raises:
+            ConflictError: There is one of this name.
+        """
+        doing = f"create configmap {body['metadata']['name']}"
+        query: Object = {"fieldManager": FIELD_MANAGER}
+        if dry_run:
+            query["dryRun"] = "All"
+        self.connection.send("POST", self._config_maps(), body, doing=doing, query=query)
+
+    def delete_config_map(self, name: str) -> None:
+        """Delete a ConfigMap; one that is not there is fine."""
+        options = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        with suppress(NotFoundError):
+            self.connection.send("DELETE", self._config_maps(name), options, doing=f"delete configmap {name}")
+
     def set_suspend(self, name: str, suspend: bool) -> Object:
         """Set `spec.suspend`."""
         self.job(name)
@@ -139,6 +177,10 @@ class Cluster:
     def _jobs_path(self, everywhere: bool = False) -> str:
         where = "" if everywhere else f"/namespaces/{segment(self.namespace)}"
         return f"/apis/{names.GROUP}/{names.VERSION}{where}/{names.PLURAL}"
+
+    def _config_maps(self, name: str = "") -> str:
+        path = f"/api/v1/namespaces/{segment(self.namespace)}/configmaps"
+        return f"{path}/{segment(name)}" if name else path
 
     def _job_path(self, name: str) -> str:
         return f"{self._jobs_path()}/{segment(name)}"

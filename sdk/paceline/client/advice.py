@@ -39,3 +39,13 @@ def advice(reason: str, job: TrainJob, program: str) -> str:
     error = job.status.result.error if job.status.result else None
     rank = error.rank if error and error.rank is not None else 0
     return known.format(program=program, name=job.name, namespace=job.namespace, rank=rank)
+
+
+def trouble(job: TrainJob) -> tuple[str, str, str] | None:
+    """Type, reason and message of the condition that keeps the job from running, when there is advice about it."""
+    if job.status.finished or job.status.phase == "Running":
+        return None
+    for condition in job.status.conditions:
+        if condition.message and condition.status != "True" and advice(condition.reason, job, ""):
+            return condition.type, condition.reason, condition.message
+    return None

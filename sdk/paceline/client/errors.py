@@ -1,4 +1,4 @@
-"""What can go wrong for a user of the CLI: a sentence and an exit code, never a traceback."""
+"""What can go wrong for a user of a cluster: a sentence, and the exit code that a command ends with."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ usage or manifest, 3 not found, 4 timeout, 5 cluster or store not reachable, not
 INSTALL = "helm install paceline charts/paceline --namespace paceline-system --create-namespace"
 
 
-class CliError(Exception):
-    """Ends the command with a message for the user.
+class ClientError(Exception):
+    """What was asked for cannot be done; the text tells the user why, and the way out.
 
     Attributes:
-        exit_code: One of the codes of this module.
+        exit_code: One of the codes of this module, for a command that ends with it.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -28,28 +28,28 @@ class CliError(Exception):
         self.exit_code = exit_code
 
 
-class UsageError(CliError):
+class UsageError(ClientError):
     """Arguments or a manifest that make no sense."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, USAGE)
 
 
-class NotFoundError(CliError):
+class NotFoundError(ClientError):
     """The job, or what belongs to it, is not there."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, NOT_FOUND)
 
 
-class WaitTimeoutError(CliError):
+class WaitTimeoutError(ClientError):
     """The job did not get there in time; it goes on without us."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, TIMEOUT)
 
 
-class ClusterError(CliError):
+class ClusterError(ClientError):
     """The cluster cannot be used. `retryable`: another try a little later may succeed."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
@@ -57,28 +57,28 @@ class ClusterError(CliError):
         self.retryable = retryable
 
 
-class StoreError(CliError):
+class StoreError(ClientError):
     """The storage cannot be used, with the store's own words."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, CLUSTER)
 
 
-class DamagedError(CliError):
+class DamagedError(ClientError):
     """A check found what is not as it was stored."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, JOB_FAILED)
 
 
-class ConflictError(CliError):
+class ConflictError(ClientError):
     """The object is there already, or has changed meanwhile."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, USAGE)
 
 
-def from_response(status: int, reason: str, message: str, *, doing: str, is_status: bool) -> CliError:
+def from_response(status: int, reason: str, message: str, *, doing: str, is_status: bool) -> ClientError:
     """Turn an answer of the API server that is no success into what the user is told.
 
     Args:
@@ -102,7 +102,7 @@ def from_response(status: int, reason: str, message: str, *, doing: str, is_stat
     if status == 403:
         return ClusterError(
             f"cannot {doing}: forbidden: {said}.\nAsk whoever runs the cluster for a Role that allows it, or choose "
-            "another namespace (-n) or context (--context)"
+            "another namespace or context"
         )
     if status == 409:
         return ConflictError(f"cannot {doing}: {said}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from paceline.cli.errors import ClusterError, from_response
+from paceline.client.errors import ClusterError, from_response
 
 if TYPE_CHECKING:
     import urllib3
@@ -44,6 +44,7 @@ class Connection:
 
         self._configuration = configuration
         self._pool: urllib3.PoolManager = client.ApiClient(configuration).rest_client.pool_manager
+        _accept_older_authorities(self._pool.connection_pool_kw)
         self.namespace = namespace
 
     def get(self, path: str, *, doing: str, query: Mapping[str, Any] | None = None) -> Object:
@@ -120,7 +121,7 @@ class Connection:
         return str(self._configuration.host).rstrip("/")
 
     def _headers(self, content_type: str) -> dict[str, str]:
-        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": "paceline-cli"}
+        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": "paceline"}
         # Asked for each request: the configuration renews tokens that come from a login helper.
         token = self._configuration.auth_settings().get("BearerToken")
         if token and token.get("value"):
@@ -152,7 +153,8 @@ def connect(target: Target) -> Connection:
     except (config.ConfigException, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         said = str(error).rstrip(".")
         raise ClusterError(
-            f"no usable kubeconfig in {file}: {said}.\nSet KUBECONFIG, or give --kubeconfig and --context"
+            f"no usable kubeconfig in {file}: {said}.\nSet KUBECONFIG, or name a kubeconfig and a context: "
+            "--kubeconfig and --context, in Python kubeconfig= and context="
         ) from error
     except OSError as error:
         raise ClusterError(f"cannot read the kubeconfig: {error}") from error
@@ -162,6 +164,18 @@ def connect(target: Target) -> Connection:
 def segment(name: str) -> str:
     """Return a name as one segment of a path."""
     return quote(name, safe="")
+
+
+def _accept_older_authorities(options: dict[str, Any]) -> None:
+    """Certificates of clusters that older tools made lack extensions which Python 3.13 asks for; kubectl does not."""
+    import ssl
+
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    if options.get("ca_certs") and options.get("ssl_context") is None and hasattr(ssl, "VERIFY_X509_STRICT"):
+        context = create_urllib3_context(cert_reqs=options.get("cert_reqs"))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        options["ssl_context"] = context
 
 
 def _in_pod(target: Target) -> bool:

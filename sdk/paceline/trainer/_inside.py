@@ -1,0 +1,62 @@
+"""`fit()` in a worker of a TrainJob: a script that trains on a laptop is the command of a job as it is.
+
+Every worker runs the script, so every worker comes to `fit()`. There it calls the function as the rank that the job
+gave it. What follows `fit()` belongs to the one who asked for the run, which is rank 0; the others end there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from paceline._metrics import json_safe, numbers_again
+from paceline.train import _report, get_checkpoint, get_context
+from paceline.train._location import Location
+from paceline.train._result import Result
+
+if TYPE_CHECKING:
+    from paceline.trainer._plan import Plan
+
+
+def fit(plan: Plan) -> Result:
+    """Run the function as this worker's rank.
+
+    Returns:
+        On rank 0 what this process knows when its last checkpoint is committed: the metrics of its last report, and
+        that checkpoint (the one that the attempt resumed from, where it reported none).
+    Raises:
+        SystemExit: On every other rank, with code 0, when the function has returned.
+        RuntimeError: The last checkpoint could not be committed.
+        Exception: What the function raised.
+    """
+    from paceline.trainer import worker
+
+    context = get_context()
+    if context.get_world_rank() == 0:
+        workers, asked = context.get_world_size(), plan.scaling.num_workers
+        differs = f", not the {asked} of ScalingConfig" if asked != workers else ""
+        job = context.get_trial_name()
+        said = (
+            f"[paceline] {plan.task.name} in {workers} workers{differs}:"
+            f" the TrainJob {job} decides workers, storage and restarts"
+        )
+        print(said, file=sys.stderr, flush=True)  # noqa: T201
+    worker.run(plan.task)
+    if context.get_world_rank() != 0:
+        raise SystemExit(0)
+    return _result(plan)
+
+
+def _result(plan: Plan) -> Result:
+    _report.wait_for_commit()
+    newest, told = get_checkpoint(), _report.last_metrics()
+    metrics = None if told is None else numbers_again(told)
+    stored = get_context().get_storage().run_path
+    return Result(
+        Location(stored or os.getcwd()),  # noqa: PTH109 - as `get_trial_dir` has it
+        metrics=metrics,
+        best_checkpoints=[] if newest is None else [(newest, dict(metrics or {}))],
+        error=None,
+        config={"train_fn": plan.task.name, "train_loop_config": json_safe(plan.task.config or {})},
+    )

@@ -1,0 +1,176 @@
+"""Runs on a cluster against a real API server and a real store: what is created, refused, uploaded, found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.cluster import Bed
+from e2e.cluster.s3 import S3Server
+from paceline import train
+from paceline.client.errors import ClusterError
+from paceline.train import FailureConfig, RunConfig, ScalingConfig
+from paceline.trainer import Kubernetes, RunHandle, Trainer
+from tests.support.crdserver import crd_server
+
+__all__ = ["crd_server"]
+
+
+def train_fn(config: dict[str, Any]) -> None:
+    train.report({"lr": config["lr"]})
+
+
+@pytest.fixture
+def namespace(crd_server: Bed, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    name = f"fit-{uuid.uuid4().hex[:6]}"
+    crd_server.kubectl("create", "namespace", name)
+    monkeypatch.setenv("KUBECONFIG", str(crd_server.kubeconfig))
+    monkeypatch.delenv("PACELINE_STORAGE", raising=False)
+    yield name
+    crd_server.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def trainer(namespace: str, storage_path: str | None = None, **backend: Any) -> Trainer:
+    return Trainer(
+        train_fn,
+        train_loop_config={"lr": 0.1},
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5, "memory": 1 << 30}),
+        run_config=RunConfig(name="Digits_1", storage_path=storage_path, failure_config=FailureConfig(2)),
+        backend=Kubernetes(image="team/train:1", namespace=namespace, **backend),
+    )
+
+
+def test_a_run_is_created_found_and_cancelled_with_all_that_belongs_to_it(crd_server: Bed, namespace: str) -> None:
+    handle = trainer(namespace).fit(detach=True)
+    job = _get(crd_server, namespace, "trainjob", "digits-1")
+    config_map = _get(crd_server, namespace, "configmap", "digits-1-task")
+    assert config_map["immutable"] is True
+    assert [o["uid"] for o in config_map["metadata"]["ownerReferences"]] == [job["metadata"]["uid"]]
+    assert job["spec"]["workers"]["resources"] == {"cpu": "500m", "memory": "1Gi", "gpu": 0}
+    assert job["spec"]["failurePolicy"]["maxRestarts"] == 2
+    with pytest.raises(ValueError, match=r"TrainJob 'digits-1' in namespace .* already \(Pending\)"):
+        trainer(namespace).fit(detach=True)
+
+    found = RunHandle.find("Digits_1", namespace=namespace)
+    assert (found.name, found.uid) == (handle.name, handle.uid)
+    found.cancel()
+    assert crd_server.kubectl("get", "trainjob", "-n", namespace, "-o", "name") == ""
+    # The garbage collector has not come by yet, in most cases: the next run takes its place all the same.
+    again = trainer(namespace).fit(detach=True)
+    config_map = _get(crd_server, namespace, "configmap", "digits-1-task")
+    assert [o["uid"] for o in config_map["metadata"]["ownerReferences"]] == [again.uid]
+    assert again.uid != handle.uid
+
+
+def test_the_manifest_is_taken_by_server_side_apply_and_stays_as_it_is(crd_server: Bed, namespace: str) -> None:
+    text = trainer(namespace).to_manifest()
+    assert [document["kind"] for document in yaml.safe_load_all(text)] == ["ConfigMap", "TrainJob"]
+    apply = ("apply", "--server-side", "-f", "-")
+    first = crd_server.kubectl(*apply, input=text)
+    assert first.count("serverside-applied") == 2
+    seen = [_get(crd_server, namespace, *what) for what in _BOTH]
+    assert seen[1]["metadata"]["generation"] == 1
+    crd_server.kubectl(*apply, input=text)
+    again = [_get(crd_server, namespace, *what) for what in _BOTH]
+    for found in (*seen, *again):
+        found["metadata"].pop("resourceVersion")  # the API server notes when a manager applied
+    assert again == seen
+
+
+_BOTH = (("configmap", "digits-1-task"), ("trainjob", "digits-1"))
+
+
+def test_rules_of_the_api_server_name_the_arguments(crd_server: Bed, namespace: str) -> None:
+    mistakes: dict[str, tuple[dict[str, Any], str | None, str]] = {
+        "reserved variable": ({"env": {"RANK": "0"}}, None, "Kubernetes.env"),
+        "a bucket that cannot be": ({}, "s3://B", "RunConfig.storage_path"),
+        "mounted over the agent": (
+            {"credentials": [{"secretRef": {"name": "x"}, "mountPath": "/paceline"}]}, None, "Kubernetes.credentials",
+        ),
+    }  # fmt: skip
+    for name, (backend, path, argument) in mistakes.items():
+        with pytest.raises(ValueError) as refused:
+            trainer(namespace, path, **backend).fit()
+        assert argument in str(refused.value), name
+    with pytest.raises(ValueError, match="the namespace has to exist first"):
+        trainer("no-such-namespace").fit()
+    assert crd_server.kubectl("get", "trainjob,configmap", "-n", namespace, "-o", "name").split() == [
+        "configmap/kube-root-ca.crt"
+    ]
+
+
+def test_without_the_right_to_it_nothing_is_created(crd_server: Bed, namespace: str, tmp_path: Path) -> None:
+    """A service account may create jobs, and no ConfigMaps: told before there is a job."""
+    crd_server.kubectl("-n", namespace, "create", "serviceaccount", "eve")
+    crd_server.kubectl(
+        "-n", namespace, "create", "role", "jobs", "--verb=create,get,list", "--resource=trainjobs.paceline.dev"
+    )
+    crd_server.kubectl(
+        "-n", namespace, "create", "rolebinding", "jobs", "--role=jobs", f"--serviceaccount={namespace}:eve"
+    )
+    config = yaml.safe_load(crd_server.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": crd_server.kubectl("-n", namespace, "create", "token", "eve").strip()}
+    kubeconfig = tmp_path / "eve"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    with pytest.raises(ClusterError, match=r"(?s)forbidden.*configmaps"):
+        trainer(namespace, kubeconfig=kubeconfig).fit()
+    assert crd_server.kubectl("get", "trainjob", "-n", namespace, "-o", "name") == ""
+
+
+def test_a_large_task_goes_by_way_of_storage_and_the_result_comes_from_there(
+    crd_server: Bed, namespace: str, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = f"fit-{uuid.uuid4().hex[:6]}"
+    s3_server.make_bucket(bucket)
+    keys = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "helper_of_this_run.py").write_text("LR = 0.25\n")
+    (tmp_path / "noise.bin").write_bytes(os.urandom(1 << 20))
+    path = f"s3://{bucket}/runs?endpoint_override={s3_server.endpoint}"
+
+    def uses_helper() -> None:
+        from helper_of_this_run import LR  # type: ignore[import-not-found]
+
+        print("learning rate", LR)
+
+    run = Trainer(
+        uses_helper,
+        run_config=RunConfig(name="large", storage_path=path),
+        backend=Kubernetes(image="i", namespace=namespace, working_dir=tmp_path),
+    )
+    handle = run.fit(detach=True)
+    command = _get(crd_server, namespace, "trainjob", "large")["spec"]["command"]
+    assert command[3].startswith(f"s3://{bucket}/runs/large/.paceline/task/")
+    # What a pod would do, with the variables of spec.storage.secretRef.
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"], **keys}
+    worker = [sys.executable, *command[1:]]
+    done = subprocess.run(worker, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("learning rate 0.25\n", 0), done.stderr
+    gone = subprocess.run(
+        [*worker[:-1], command[3].replace("task?", "none?")], env=environment, capture_output=True, check=False
+    )
+    assert gone.returncode == 64
+    assert b"Traceback" not in gone.stderr
+
+    client = s3_server.client()
+    client.put_object(Bucket=bucket, Key="runs/large/result.json", Body=b'{"lr": 0.25, "step": 1}\n')
+    status = {"status": {"phase": "Succeeded", "result": {"path": path.replace("runs?", "runs/large?")}}}
+    crd_server.kubectl(
+        "-n", namespace, "patch", "trainjob", "large", "--subresource=status", "--type=merge", "-p", json.dumps(status)
+    )
+    assert handle.result().metrics == {"lr": 0.25, "step": 1}
+
+
+def _get(bed: Bed, namespace: str, kind: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(bed.kubectl("-n", namespace, "get", kind, name, "-o", "json"))
+    return found
