@@ -35,7 +35,21 @@ LIGHTNING_RUN = "tests/frameworks/torch/test_lightning_digits.py"
 TORCH_GUIDES = "tests/frameworks/torch/test_torch_guides.py"
 
 ROWS: dict[str, list[str]] = {
-    # A. Training runs: what the operator and the agent have of them.
+    # A. Training runs.
+    "A1": [
+        "e2e/test_python_api.py::test_fit_runs_on_two_nodes_and_returns_the_result_from_storage",
+        "tests/integration/test_trainer_inside.py::"
+        "test_every_worker_runs_the_function_as_its_rank_and_rank_0_goes_on_with_the_result",
+        f"{RANKS}::test_a1_the_example_trains_on_this_machine",
+    ],
+    "A3": [
+        "tests/unit/sdk_trainer/test_scaling_config.py::test_bad_values_are_refused_with_field_value_and_way_out",
+        "tests/unit/sdk_trainer_k8s/test_k8s_manifest.py::test_the_manifests_of_a_run",
+    ],
+    "A10": [
+        "tests/integration/test_trainer_local.py::test_a_failing_function_raises_with_rank_and_traceback",
+        "e2e/test_python_api.py::test_a_failing_function_raises_with_its_rank_and_traceback",
+    ],
     "A2": [f"{TENSORFLOW}::test_both_names_of_the_configuration_are_taken_and_never_together"],
     "A4": [
         f"{PROCESSES}::test_every_process_gets_its_ranks_and_all_succeed",

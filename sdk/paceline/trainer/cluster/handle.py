@@ -46,7 +46,9 @@ class RunHandle:
 
         Args:
             name: `RunConfig.name`, or the name of the TrainJob.
-            namespace, context, kubeconfig: As for `Kubernetes`.
+            namespace: As for `Kubernetes`.
+            context: As for `Kubernetes`.
+            kubeconfig: As for `Kubernetes`.
         Raises:
             NotFoundError: There is none.
             ClusterError: The cluster cannot be asked.
