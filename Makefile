@@ -119,10 +119,9 @@ fix: $(SYNCED) ## Format and mend what ruff can
 
 # --- artefacts --------------------------------------------------------------------------------
 .PHONY: images
-images: ## Build the operator, torch, lightning and TensorFlow images with Docker or Podman
+images: ## Build the operator, torch and TensorFlow images with Docker or Podman
 	@tool=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is installed"; exit 1; }; \
 	$$tool build -t paceline/operator:dev . && $$tool build -t paceline/torch:dev images/torch && \
-	$$tool build -t paceline/lightning:dev --build-arg BASE=paceline/torch:dev images/lightning && \
 	$$tool build -t paceline/tensorflow:dev images/tensorflow
 
 .PHONY: docs

@@ -159,7 +159,16 @@ def failing_every_time(space: Workspace, name: str) -> Trial:
 
 def failing_at_once(space: Workspace, name: str) -> Trial:
     """Exit with a code that a rule declares hopeless."""
-    return by_itself(space, name, "Failed", "exit 3", rules=[{"exitCodes": [3], "action": "Fail"}])
+    ended = by_itself(space, name, "Failed", "exit 3", rules=[{"exitCodes": [3], "action": "Fail"}])
+    # What was committed while the group ended is told a moment after the end.
+    newest = max(ended.stored.commits)
+    wait_for(
+        "the status to tell of the last checkpoint",
+        lambda: space.status(name).get("checkpoint", {}).get("step") == newest,
+        timeout_s=30,
+        seen=lambda: space.tell(name),
+    )
+    return replace(ended, status=space.status(name))
 
 
 def uncounted(space: Workspace, name: str) -> Trial:

@@ -268,6 +268,8 @@ class Script:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
+                # Whatever runs the tests in the background may ignore it, and that is inherited.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property

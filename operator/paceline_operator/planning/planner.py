@@ -132,7 +132,9 @@ def _finished(job: TrainJob, seen: Observed, now: datetime) -> Plan:
     if isinstance(end, ttl.Delete):
         return Plan(delete_job=True)
     gone = cleanup.when_finished(job.spec.clean_pod_policy, seen.pods, now)
+    status = statuses.with_last_word(job, cost.last_word(seen.of(job.status.attempt)), now)
     return Plan(
+        status=status if status != job.status else None,
         delete=gone,
         delete_service=job.spec.clean_pod_policy == "All" and seen.service,
         requeue_after=_sooner(end.look_again, cleanup.look_again(job.spec.clean_pod_policy, seen.pods, now)),

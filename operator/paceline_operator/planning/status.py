@@ -274,6 +274,29 @@ def failed(
     )
 
 
+def with_last_word(job: TrainJob, last: AgentReport | None, now: datetime) -> TrainJobStatus:
+    """Return the status of a job that is over, with what was committed while its group ended.
+
+    Phase, reason and result stay as they are. The newest checkpoint is one to go on from, whatever ended the job.
+
+    Args:
+        last: The last word of the lead of its last attempt.
+    """
+    status = job.status
+    stored, known = last.checkpoint if last else None, status.checkpoint
+    if last is None or stored is None or (known is not None and known.index >= stored.index):
+        return status
+    conditions = Conditions(status.conditions, now, job.metadata.generation)
+    conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, stored.path)
+    return with_(
+        status,
+        progress=last.progress or status.progress,
+        checkpoint=stored,
+        best_checkpoint=last.best_checkpoint or status.best_checkpoint,
+        conditions=conditions.values(),
+    )
+
+
 def _over(
     job: TrainJob, status: TrainJobStatus, phase: str, reason: str, message: str, now: datetime
 ) -> TrainJobStatus:

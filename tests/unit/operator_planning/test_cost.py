@@ -139,3 +139,32 @@ def test_progress_of_an_earlier_attempt_is_not_counted_as_lost(
     decided = plan(job, broken, at(60), JobDefaults())
     assert decided.status is not None
     assert [record.lost_steps for record in decided.status.history] == [10, expected]
+
+
+@pytest.mark.parametrize(
+    ("known", "last", "expected"),
+    [
+        pytest.param(FOUR, lead(**STEP_55, checkpoint=checkpoint(5)), (5, 55), id="one was committed meanwhile"),
+        pytest.param(None, lead(checkpoint=checkpoint(4)), (4, None), id="it was the first"),
+        pytest.param(FOUR, lead(**STEP_55, checkpoint=checkpoint(4)), None, id="it is known"),
+        pytest.param(FOUR, lead(**STEP_55, checkpoint=checkpoint(3)), None, id="a newer one is known"),
+        pytest.param(FOUR, lead(**STEP_55), None, id="it tells of none"),
+        pytest.param(FOUR, pod(0).failed(1), None, id="no word"),
+    ],
+)
+def test_a_job_that_has_failed_shows_what_was_committed_while_its_group_ended(
+    known: CheckpointStatus | None, last: PodBuilder, expected: tuple[int, int | None] | None
+) -> None:
+    job = make_trainjob("digits").workers(1).status(phase="Failed", completion_time=T0, checkpoint=known).obj()
+    decided = plan(job, seen(last), T0, JobDefaults())
+    if expected is None:
+        assert decided.status is None
+        return
+    assert decided.status is not None
+    assert decided.status.checkpoint is not None
+    step = decided.status.progress.step if decided.status.progress else None
+    assert (decided.status.checkpoint.index, step) == expected
+    assert (decided.status.phase, decided.status.completion_time) == ("Failed", T0)
+    assert decided.events == ()
+    told = job.model_copy(update={"status": decided.status})
+    assert plan(told, seen(last), T0, JobDefaults()).status is None, "once"
