@@ -129,11 +129,12 @@ docs: $(SYNCED) ## Build the documentation site into site/
 	@$(UV) run --locked --group docs --isolated mkdocs build --strict
 
 .PHONY: bench
-bench: $(SYNCED) ## Every figure, beside what it is compared to: control plane, storage, reports, datasets
+bench: $(SYNCED) .venv-torch/.synced ## Every figure, beside what it is compared to: control plane, storage, reports, datasets
 	@$(PY) -m benchmarks.control_plane
 	@$(PY) -m benchmarks.storage
 	@$(PY) -m benchmarks.report
 	@$(PY) -m benchmarks.data
+	@$(PY) -m benchmarks.local
 
 .PHONY: bench-scale
 bench-scale: $(SYNCED) ## Thousands of pods, churn, throttling, a soak of 20 minutes; 50 minutes; writes figures and plots

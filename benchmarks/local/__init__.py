@@ -1,0 +1,1 @@
+"""What `fit()` costs on one machine, beside Ray Train and plain torchrun."""
