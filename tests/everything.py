@@ -73,7 +73,8 @@ def _run(stage: str, log: IO[str] | None = None, env: Mapping[str, str] | None =
 
 def _side_by_side(took: list[Took]) -> None:
     # With every commit another part of what repeats the rest: `make crash` and `make simulation` try all of it.
-    env = {"CRASH_SAMPLE": _commit(), "SIMULATION_SAMPLE": _commit(), **os.environ}
+    commit = _commit()
+    env = {"CRASH_SAMPLE": commit, "SIMULATION_SAMPLE": commit, **os.environ}
     telling = threading.Lock()
 
     def run(lane: Sequence[str]) -> None:

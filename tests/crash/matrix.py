@@ -24,6 +24,7 @@ from tests.crash.pool import Pool
 from tests.support.crash_case import Case
 from tests.support.crash_points import Form, Shot
 from tests.support.crash_watch import WRITES
+from tests.support.sampling import in_third
 
 _FULL = bool(os.environ.get("CRASH_FULL"))
 SAMPLE = os.environ.get("CRASH_SAMPLE", "")
@@ -90,9 +91,10 @@ def sample(cases: Sequence[Case], text: str) -> list[Case]:
     """Every step with every victim once, whatever its numbers, and a third of the others: `text` decides which."""
     kept: set[Case] = set()
     seen: set[str] = set()
-    for case in sorted(cases, key=lambda case: zlib.crc32(f"{text} {case.id}".encode())):
+    # Of the cases of a step any may come first.
+    for case in sorted(cases, key=lambda case: zlib.crc32(f"{case.id} {text}".encode())):
         step = re.sub(r"\d+", "", case.id)
-        if step not in seen or zlib.crc32(f"{case.id} {text}".encode()) % 3 == 0:
+        if step not in seen or in_third(text, case.id):
             kept.add(case)
         seen.add(step)
     return [case for case in cases if case in kept]

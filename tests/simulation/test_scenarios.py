@@ -7,7 +7,6 @@ TEXT; that the operator dies, or a reply is lost, is tried at every write all th
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from tests.simulation.history import History, WriteFault
 from tests.simulation.scenarios import SCENARIOS, Scenario
 from tests.simulation.stage import stage
 from tests.simulation.world import Played, play
+from tests.support.sampling import in_third
 
 KINDS = ("crash", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
 HARD = ("crash", "lost")
@@ -43,7 +43,7 @@ def test_without_faults(name: str) -> None:
 
 
 def chosen(name: str, *writes: WriteFault) -> bool:
-    return not SAMPLE or zlib.crc32(f"{SAMPLE} {name} {writes}".encode()) % 3 == 0
+    return not SAMPLE or in_third(SAMPLE, f"{name} {writes}")
 
 
 def with_each_write(scenario: Scenario, kinds: tuple[str, ...]) -> Iterator[History]:

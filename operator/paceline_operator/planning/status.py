@@ -63,8 +63,7 @@ def standing(
     conditions.drop(reasons.INVALID_SPEC)  # Of an operator that could not read the job.
     _scheduled(conditions, counts, scheduled, problem)
     _running(conditions, counts, running, problem, status)
-    if status.checkpoint is not None:
-        conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, status.checkpoint.path)
+    _checkpoint_available(conditions, status)
     conditions.clear(reasons.SUSPENDED, reasons.RESUMED)
     _straggling(conditions, straggling.decide(status.condition(reasons.STRAGGLING), seen.report, current, per_pod))
     was = status.phase
@@ -286,15 +285,15 @@ def with_last_word(job: TrainJob, last: AgentReport | None, now: datetime) -> Tr
     stored, known = last.checkpoint if last else None, status.checkpoint
     if last is None or stored is None or (known is not None and known.index >= stored.index):
         return status
+    status = told(status, last)
     conditions = Conditions(status.conditions, now, job.metadata.generation)
-    conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, stored.path)
-    return with_(
-        status,
-        progress=last.progress or status.progress,
-        checkpoint=stored,
-        best_checkpoint=last.best_checkpoint or status.best_checkpoint,
-        conditions=conditions.values(),
-    )
+    _checkpoint_available(conditions, status)
+    return with_(status, conditions=conditions.values())
+
+
+def _checkpoint_available(conditions: Conditions, status: TrainJobStatus) -> None:
+    if status.checkpoint is not None:
+        conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, status.checkpoint.path)
 
 
 def _over(
@@ -306,8 +305,7 @@ def _over(
     conditions.clear(reasons.STRAGGLING, reasons.FINISHED)
     if ended_well:
         conditions.set(reasons.SCHEDULED, True, reasons.ALL_WORKERS_SCHEDULED)
-    if status.checkpoint is not None:
-        conditions.set(reasons.CHECKPOINT_AVAILABLE, True, reasons.CHECKPOINT_COMMITTED, status.checkpoint.path)
+    _checkpoint_available(conditions, status)
     conditions.set(reasons.SUCCEEDED if ended_well else reasons.FAILED, True, reason, message)
     return with_(
         status,

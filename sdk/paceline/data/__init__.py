@@ -5,8 +5,9 @@
 when a source is opened.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from paceline import _later
 from paceline.data._config import DataConfig
 from paceline.data._sources import Source, open_sources
 
@@ -15,10 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches", "DataConfig", "DataShard", "Source", "open_sources"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in ("Batches", "DataShard"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from paceline.data import shard
-
-    return getattr(shard, name)
+__getattr__, __dir__ = _later.names(__name__, {"Batches": "shard", "DataShard": "shard"})

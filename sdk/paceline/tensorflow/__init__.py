@@ -8,7 +8,9 @@
 a worker uses (the callback, `prepare_dataset_shard`) needs no more than TensorFlow.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from paceline import _later
 
 if TYPE_CHECKING:
     from paceline.tensorflow._config import TensorflowConfig
@@ -23,17 +25,4 @@ _LATER = {
     "TensorflowTrainer": "_trainer",
     "prepare_dataset_shard": "_dataset",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _later.names(__name__, _LATER)

@@ -14,6 +14,8 @@ Importing it does not import torch; using a name that needs it does. Outside a w
 
 from typing import TYPE_CHECKING, Any
 
+from paceline import _later
+
 if TYPE_CHECKING:
     from paceline.torch._config import TorchConfig
     from paceline.torch._device import get_device, get_devices
@@ -43,20 +45,13 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+_find, __dir__ = _later.names(__name__, _HOME)
 
+
+def __getattr__(name: str) -> Any:
     try:
-        found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        return _find(name)
     except ModuleNotFoundError as e:
         if e.name != "torch":
             raise
         raise ImportError(f"{__name__}.{name} needs PyTorch: pip install 'paceline[torch]'", name="torch") from None
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -9,8 +9,9 @@ Importing it takes a few milliseconds and no third-party module. Outside a worke
 nothing to resume from, and reports are checked and then dropped.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from paceline import _later
 from paceline.train._checkpoint import Checkpoint
 from paceline.train._context import StorageInfo, TrainContext, get_context
 from paceline.train._report import get_checkpoint, report
@@ -56,17 +57,4 @@ _LATER = {
     "get_dataset_shard": "_shards",
     "use_datasets": "_shards",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _later.names(__name__, _LATER)

@@ -5,7 +5,9 @@ The workers are processes of `paceline.trainer.worker` under the same agent that
 is a `Framework`, which travels to the workers with the function.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from paceline import _later
 
 if TYPE_CHECKING:
     from paceline.trainer._backend import Backend
@@ -30,17 +32,4 @@ _LATER = {
     "Trainer": "_trainer",
     "Volume": "cluster.settings",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _later.names(__name__, _LATER)

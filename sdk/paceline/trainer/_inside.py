@@ -6,11 +6,10 @@ gave it. What follows `fit()` belongs to the one who asked for the run, which is
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from paceline._metrics import json_safe, numbers_again
+from paceline._metrics import numbers_again
 from paceline.train import _report, get_checkpoint, get_context
 from paceline.train._location import Location
 from paceline.train._result import Result
@@ -52,11 +51,10 @@ def _result(plan: Plan) -> Result:
     _report.wait_for_commit()
     newest, told = get_checkpoint(), _report.last_metrics()
     metrics = None if told is None else numbers_again(told)
-    stored = get_context().get_storage().run_path
     return Result(
-        Location(stored or os.getcwd()),  # noqa: PTH109 - as `get_trial_dir` has it
+        Location(get_context().get_trial_dir()),
         metrics=metrics,
         best_checkpoints=[] if newest is None else [(newest, dict(metrics or {}))],
         error=None,
-        config={"train_fn": plan.task.name, "train_loop_config": json_safe(plan.task.config or {})},
+        config=plan.task.params(),
     )

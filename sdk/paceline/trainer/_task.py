@@ -47,6 +47,12 @@ class Task:
         if not self.name:
             object.__setattr__(self, "name", _function.where(self.function))
 
+    def params(self) -> dict[str, Any]:
+        """What `params.json` and `Result.config` keep of it."""
+        from paceline._metrics import json_safe
+
+        return {"train_fn": self.name, "train_loop_config": json_safe(self.config or {})}
+
     def call(self) -> Any:
         """Call the function as it wants to be called."""
         if not self.takes_config:

@@ -77,8 +77,7 @@ class Trainer:
         """
         function = _one_function(train_fn, train_loop_per_worker)
         if unknown:
-            makers = {type(self).__init__, Trainer.__init__}
-            named = dict.fromkeys(name for maker in makers for name in maker.__annotations__)
+            named = {**type(self).__init__.__annotations__, **Trainer.__init__.__annotations__}
             known = [name for name in named if name not in ("return", "unknown", "others")]
             raise TypeError(problem(type(self).__name__, next(iter(unknown)), known, _HINTS))
         takes_config = _function.takes_config(function)

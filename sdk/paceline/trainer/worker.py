@@ -78,10 +78,8 @@ def tell_params(task: Task) -> None:
     client = _client.client()
     if client is None or os.environ.get(c.RANK) != "0":
         return
-    from paceline._metrics import json_safe
-
-    told = {"train_fn": task.name}
-    line = _params({**told, "train_loop_config": json_safe(task.config or {})})
+    told = task.params()
+    line = _params(told)
     if len(line) > _LONGEST_PARAMS:
         line = _params({**told, "train_loop_config": f"{len(line)} characters: too long to be kept here"})
     client.send(line)
