@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from paceline import train
 from paceline.client.errors import ClusterError
 from paceline.train import FailureConfig, RunConfig, ScalingConfig
 from paceline.trainer import Kubernetes, RunHandle, Trainer
+from paceline.trainer.cluster import ending
+from tests.support import docs
+from tests.support.agents import wait_for
 from tests.support.crdserver import crd_server
 
 __all__ = ["crd_server"]
@@ -169,6 +173,41 @@ def test_a_large_task_goes_by_way_of_storage_and_the_result_comes_from_there(
         "-n", namespace, "patch", "trainjob", "large", "--subresource=status", "--type=merge", "-p", json.dumps(status)
     )
     assert handle.result().metrics == {"lr": 0.25, "step": 1}
+
+
+def test_the_page_runs(crd_server: Bed, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no nodes: what an operator would tell of a run that has ended is told by this test."""
+    start, find, manifest = docs.python("docs/guides/fit-on-kubernetes.md")
+    monkeypatch.chdir(tmp_path)
+
+    def in_this_namespace(block: str) -> str:
+        assert 'namespace="ml"' in block
+        return block.replace('namespace="ml"', f"namespace={namespace!r}")
+
+    def end() -> None:
+        wait_for(lambda: crd_server.kubectl("-n", namespace, "get", "trainjobs", "-o", "name"))
+        result = {"path": "s3://bucket/runs/digits", "metrics": {"loss": 1}}
+        crd_server.kubectl(
+            "-n", namespace, "patch", "trainjob", "digits", "--subresource=status", "--type=merge",
+            "-p", json.dumps({"status": {"phase": "Succeeded", "result": result}}),
+        )  # fmt: skip
+
+    monkeypatch.setattr(ending, "PATIENCE_S", 0.1)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    operator = threading.Thread(target=end)
+    operator.start()
+    exec(in_this_namespace(start), names)
+    operator.join()
+    assert names["result"].metrics == {"loss": 1}
+    job = _get(crd_server, namespace, "trainjob", "digits")
+    assert job["spec"]["workers"]["resources"] == {"cpu": "8", "memory": "32Gi", "gpu": 1}
+    names["result"] = None
+    exec(in_this_namespace(find), names)
+    assert names["result"].metrics == {"loss": 1}
+    exec(manifest, names)
+    written = list(yaml.safe_load_all(Path("digits.yaml").read_text()))
+    assert [found["kind"] for found in written] == ["ConfigMap", "TrainJob"]
+    assert written[1]["spec"]["command"] == job["spec"]["command"]
 
 
 def _get(bed: Bed, namespace: str, kind: str, name: str) -> dict[str, Any]:
