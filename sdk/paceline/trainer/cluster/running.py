@@ -114,6 +114,7 @@ def order_of(plan: Plan) -> Order:
         failures=run.failure_config,
         checkpoints=run.checkpoint_config,
         artifacts=run.sync_config,
+        variables=plan.framework.variables(),
     )
 
 
