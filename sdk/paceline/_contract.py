@@ -34,6 +34,7 @@ LEAD: Final = "PACELINE_LEAD"
 GRACE_SECONDS: Final = "PACELINE_GRACE_SECONDS"
 STALL_SECONDS: Final = "PACELINE_STALL_SECONDS"
 ARTIFACTS: Final = "PACELINE_ARTIFACTS"
+TRACKING: Final = "PACELINE_TRACKING"
 
 # Set by a process that runs the function of a trainer, for its children: no second run begins in there.
 IN_FIT: Final = "PACELINE_IN_FIT"
@@ -95,3 +96,4 @@ REASON_LEAD_LOST: Final = "LeadLost"
 REASON_AGENT_LOST: Final = "AgentLost"
 REASON_FENCED: Final = "Fenced"
 REASON_OOM: Final = "OOMKilled"
+REASON_CREDENTIALS: Final = "MissingCredentials"
