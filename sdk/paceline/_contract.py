@@ -58,6 +58,9 @@ STORAGE_FILESYSTEM: Final = "PACELINE_STORAGE_FILESYSTEM"
 WORK_DIR: Final = "PACELINE_WORK_DIR"
 LIFELINE: Final = "PACELINE_LIFELINE"
 
+# The user's own: no look at trackers before the start.
+TRACKING_PREFLIGHT: Final = "PACELINE_TRACKING_PREFLIGHT"
+
 # Defaults of runs that are started on this machine.
 STORAGE: Final = "PACELINE_STORAGE"
 LOCAL_CACHE_DIR: Final = "PACELINE_LOCAL_CACHE_DIR"
@@ -84,6 +87,7 @@ RESULT_FILE: Final = "result.json"
 PROGRESS_FILE: Final = "progress.csv"
 PARAMS_FILE: Final = "params.json"
 ERROR_FILE: Final = "error.json"
+TRACKING_FILE: Final = "tracking.json"  # below the state directory, as error.json
 EVENTS_PREFIX: Final = "events.out.tfevents"
 ARTIFACTS_DIR: Final = "artifacts"
 

@@ -45,6 +45,7 @@ class Order:
         storage_path: A URI, or a path on a volume. None: the operator's default.
         resume_from: URI or path of a checkpoint for the first attempt; empty: the latest of the run.
         variables: What the framework has every worker see.
+        tracking: The run's callbacks as `spec.tracking`.
     """
 
     run: str
@@ -63,6 +64,7 @@ class Order:
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     artifacts: SyncConfig = field(default_factory=SyncConfig)
     variables: Mapping[str, str] = field(default_factory=dict)
+    tracking: Mapping[str, Any] = field(default_factory=dict)
 
 
 def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) -> Object:
@@ -102,6 +104,8 @@ def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) 
         spec["checkpoints"] = kept
     if order.artifacts.sync_artifacts:
         spec["artifacts"] = _artifacts(order.artifacts)
+    if order.tracking:
+        spec["tracking"] = dict(order.tracking)
     if uploaded is None:
         spec["podTemplate"] = _mounted(spec.get("podTemplate", {}), task_name(job_name(order.run)))
     return {
