@@ -33,6 +33,7 @@ LEAD: Final = "PACELINE_LEAD"
 GRACE_SECONDS: Final = "PACELINE_GRACE_SECONDS"
 STALL_SECONDS: Final = "PACELINE_STALL_SECONDS"
 ARTIFACTS: Final = "PACELINE_ARTIFACTS"
+TRACKING: Final = "PACELINE_TRACKING"
 
 # Set by a process that runs the function of a trainer, for its children: no second run begins in there.
 IN_FIT: Final = "PACELINE_IN_FIT"
@@ -55,6 +56,9 @@ INJECT_SOURCE: Final = "PACELINE_INJECT_SOURCE"
 STORAGE_FILESYSTEM: Final = "PACELINE_STORAGE_FILESYSTEM"
 WORK_DIR: Final = "PACELINE_WORK_DIR"
 LIFELINE: Final = "PACELINE_LIFELINE"
+
+# The user's own: no look at trackers before the start.
+TRACKING_PREFLIGHT: Final = "PACELINE_TRACKING_PREFLIGHT"
 
 # Defaults of runs that are started on this machine.
 STORAGE: Final = "PACELINE_STORAGE"
@@ -82,6 +86,7 @@ RESULT_FILE: Final = "result.json"
 PROGRESS_FILE: Final = "progress.csv"
 PARAMS_FILE: Final = "params.json"
 ERROR_FILE: Final = "error.json"
+TRACKING_FILE: Final = "tracking.json"  # below the state directory, as error.json
 EVENTS_PREFIX: Final = "events.out.tfevents"
 ARTIFACTS_DIR: Final = "artifacts"
 
@@ -94,3 +99,4 @@ REASON_LEAD_LOST: Final = "LeadLost"
 REASON_AGENT_LOST: Final = "AgentLost"
 REASON_FENCED: Final = "Fenced"
 REASON_OOM: Final = "OOMKilled"
+REASON_CREDENTIALS: Final = "MissingCredentials"

@@ -44,6 +44,7 @@ class Order:
         cpus, memory_bytes, gpus: Of each worker.
         storage_path: A URI, or a path on a volume. None: the operator's default.
         resume_from: URI or path of a checkpoint for the first attempt; empty: the latest of the run.
+        tracking: The run's callbacks as `spec.tracking`.
     """
 
     run: str
@@ -61,6 +62,7 @@ class Order:
     failures: FailureConfig = field(default_factory=FailureConfig)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     artifacts: SyncConfig = field(default_factory=SyncConfig)
+    tracking: Mapping[str, Any] = field(default_factory=dict)
 
 
 def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) -> Object:
@@ -98,6 +100,8 @@ def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) 
         spec["checkpoints"] = kept
     if order.artifacts.sync_artifacts:
         spec["artifacts"] = _artifacts(order.artifacts)
+    if order.tracking:
+        spec["tracking"] = dict(order.tracking)
     if uploaded is None:
         spec["podTemplate"] = _mounted(spec.get("podTemplate", {}), task_name(job_name(order.run)))
     return {
