@@ -153,6 +153,7 @@ FIXED = {
     "podTemplate": {"spec": {"nodeSelector": {"disk": "ssd"}}},
     "storage": {"path": "s3://other/place"},
     "credentials": [{"secretRef": {"name": "s"}}],
+    "tracking": {"wandb": {}},
     "checkpoints": {"keep": 7},
     "artifacts": {"sync": True},
     "scheduling": {"priorityClassName": "high"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,11 +11,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.types import AwareDatetime
 
-from paceline.api import CheckpointStatus, Progress, Uploads
-from paceline_operator.policies.observed import AgentReport, Straggler, WorkerFailure
+from paceline.api import CheckpointStatus, Progress, TrackingRun, Uploads, reasons
+from paceline.api.tracking import MAX_TRACKING
+from paceline_operator.policies.observed import AgentReport, Straggler, TrackingProblem, WorkerFailure
 
 Model = TypeVar("Model", bound=BaseModel)
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
 
 def read(text: str | bytes, *, attempt: int | None = None) -> AgentReport | None:
@@ -45,6 +48,8 @@ def read(text: str | bytes, *, attempt: int | None = None) -> AgentReport | None
         resumed_step=_int(resumed.get("step")),
         failure=_failure(found.get("failure")),
         straggler=_straggler(found.get("straggler")),
+        tracking=_tracking(found.get("tracking")),
+        tracking_problem=_tracking_problem(found.get("trackingProblem")),
     )
 
 
@@ -71,6 +76,23 @@ def _straggler(value: object) -> Straggler | None:
     if rank is None or rank < 0 or isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     return Straggler(rank, float(seconds))
+
+
+def _tracking(value: object) -> tuple[TrackingRun, ...]:
+    found = [_model(TrackingRun, item) for item in value] if isinstance(value, list) else []
+    return tuple(run for run in found if run is not None)[-MAX_TRACKING:]
+
+
+def _tracking_problem(value: object) -> TrackingProblem | None:
+    if not isinstance(value, Mapping) or not value:
+        return None
+    reason = _text(value.get("reason")) or ""
+    return TrackingProblem(
+        kind=_text(value.get("kind")) or "tracking",
+        # It becomes the reason of a condition, whose form the API server checks.
+        reason=reason if _REASON.fullmatch(reason) else reasons.MISSING_CREDENTIALS,
+        message=_text(value.get("message")) or "no reason given",
+    )
 
 
 def time(value: object) -> datetime | None:
