@@ -46,7 +46,7 @@ def wandb_run(config: dict[str, Any]) -> Iterator[Any]:
         dir=config["wandb_dir"],
         config={**config, "checkpoints": context.get_trial_dir()},
     ) as run:
-        # W&B drops what comes with a step that it has seen. The epoch as axis keeps what is trained again after a restart.
+        # W&B drops what comes with a step of the past; with the epoch as axis it keeps what a restart trains again.
         run.define_metric("*", step_metric="epoch")
         yield run
 
