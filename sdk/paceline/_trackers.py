@@ -57,18 +57,19 @@ _WAYS_OUT: Final[Mapping[str, str]] = {
     ),
 }
 
-# (type of the exception, words of its message, what it is about). Types as `type(e).__name__`.
+# (type of the exception as `type(e).__name__`, words of its message, the module that it comes from, what it is about).
+# Other libraries have an AuthenticationError too.
 _SIGNS: Final = (
-    ("UsageError", r"api.key|wandb login|not logged in", WANDB),
-    ("AuthenticationError", r"api.key|credentials|IDENTITY_TOKEN", WANDB),
-    ("CommError", r"\b401\b|api.key|not logged in|unauthori[sz]ed", WANDB),
-    ("ValueError", r"^Comet\.ml requires an API key", COMET),
-    ("ValueError", r"^default auth: cannot configure default credentials", "databricks"),
-    ("InvalidRestAPIKey|CometRestApiValueError|InvalidAPIKey|API_KEY_IS_NOT_VALID", r"api.key", COMET),
-    ("MlflowException", r"^Reading Databricks credential configuration failed", "databricks"),
-    ("InvalidConfigurationError", r"haven't configured the CLI", "databricks"),
-    ("MlflowException", r"failed with error code (401|403)\b", MLFLOW),
-    ("RestException", r"^(UNAUTHENTICATED|PERMISSION_DENIED)\b", MLFLOW),
+    ("UsageError", r"no API key configured|api_key not configured|wandb login", "wandb", WANDB),
+    ("AuthenticationError", r"api.key|credentials|IDENTITY_TOKEN", "wandb", WANDB),
+    ("CommError", r"\b401\b|api.key|not logged in|unauthori[sz]ed", "wandb", WANDB),
+    ("ValueError", r"^Comet\.ml requires an API key", "", COMET),
+    ("ValueError", r"^default auth: cannot configure default credentials", "", "databricks"),
+    ("InvalidRestAPIKey|CometRestApiException", r"api.key", "comet", COMET),
+    ("MlflowException", r"^Reading Databricks credential configuration failed", "", "databricks"),
+    ("InvalidConfigurationError", r"haven't configured the CLI", "", "databricks"),
+    ("MlflowException", r"failed with error code (401|403)\b", "mlflow", MLFLOW),
+    ("RestException", r"^(UNAUTHENTICATED|PERMISSION_DENIED)\b", "mlflow", MLFLOW),
 )
 
 
@@ -90,15 +91,16 @@ def variables(tracking: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in told.items() if value}
 
 
-def lacking(kind: str, message: str) -> str | None:
+def lacking(kind: str, message: str, origin: str) -> str | None:
     """What an exception lacks credentials for: `wandb`, `mlflow`, `databricks` or `comet`; None: it tells of no such.
 
     Args:
         kind: `type(error).__name__`.
         message: Its text.
+        origin: Its module, or its traceback, which names that.
     """
-    for types, words, about in _SIGNS:
-        if re.fullmatch(types, kind) and re.search(words, message, re.IGNORECASE):
+    for types, words, module, about in _SIGNS:
+        if re.fullmatch(types, kind) and re.search(words, message, re.IGNORECASE) and module in origin:
             return about
     return None
 

@@ -24,7 +24,7 @@ class MissingCredentialsError(RuntimeError):
 
 def explained(kind: str, error: Exception) -> MissingCredentialsError | None:
     """The error of a library as ours, where it is one for want of credentials; None: it is another."""
-    about = _trackers.lacking(type(error).__name__, str(error))
+    about = _trackers.lacking(type(error).__name__, str(error), type(error).__module__)
     if about is None:
         return None
     return MissingCredentialsError(kind, _trackers.sentence(about, str(error)))
