@@ -119,9 +119,10 @@ fix: $(SYNCED) ## Format and mend what ruff can
 
 # --- artefacts --------------------------------------------------------------------------------
 .PHONY: images
-images: ## Build the operator, torch and TensorFlow images with Docker or Podman
+images: ## Build the operator, torch, trackers and TensorFlow images with Docker or Podman
 	@tool=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is installed"; exit 1; }; \
 	$$tool build -t paceline/operator:dev . && $$tool build -t paceline/torch:dev images/torch && \
+	$$tool build -t paceline/trackers:dev images/trackers && \
 	$$tool build -t paceline/tensorflow:dev images/tensorflow
 
 .PHONY: docs
