@@ -45,6 +45,7 @@ EXAMPLES = {
     "lightning-digits": "tests/frameworks/torch/test_lightning_digits.py",
     "output-overview": "tests/integration/rows/test_rows_c.py",
     "parquet-datasets": "tests/frameworks/torch/test_data_torch.py",
+    "plain-tensorflow-script": "e2e/test_tensorflow.py",
     "plain-torchrun-script": "e2e/test_storage.py",
     "torch-digits": "e2e/test_digits.py",
     "torch-trainer": "tests/frameworks/torch/test_torch_ranks.py",
@@ -104,6 +105,7 @@ def test_commands_that_a_page_names_in_passing_are_there(page: Path) -> None:
         ("python examples/torch-digits/train.py --epoch 5", "has no --epoch"),
         ("python train.py --epochs 5", "there is no train.py"),
         ("pip install '.[lighning]' scikit-learn", "no extra lighning"),
+        ("TF_X=1 python train.py", "there is no train.py"),
         ("pip install x && make runs      # a comment", "no target runs"),
     ],
 )
@@ -117,7 +119,8 @@ def wrong(line: str, page: Path) -> list[str]:
     found: list[str] = []
     while words:
         end = words.index("&&") if "&&" in words else words.index("|") if "|" in words else len(words)
-        found += _wrong(words[:end], page)
+        settings = next((i for i, word in enumerate(words[:end]) if not re.match(r"[A-Z_]+=", word)), end)
+        found += _wrong(words[settings:end], page)
         words = words[end + 1 :]
     return found
 

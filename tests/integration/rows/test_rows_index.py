@@ -20,6 +20,10 @@ BAD = "tests/integration/rows/test_rows_bad_input.py"
 PROCESSES = "tests/integration/test_agent_processes.py"
 MANIFESTS = "tests/unit/operator_resources/test_manifests.py"
 REFUSALS = "tests/integration/test_crd_refusals.py"
+ARGUMENTS = "tests/unit/sdk_trainer/test_trainer_arguments.py"
+SCALING = "tests/unit/sdk_trainer/test_scaling_config.py"
+SOURCES = "tests/unit/sdk_data/test_data_sources.py"
+TELLING = "tests/unit/sdk_trainer_k8s/test_k8s_telling.py"
 LOOP = "tests/integration/test_operator_loop.py"
 INSTALL = "tests/integration/chart/test_chart_install.py"
 RENDER = "tests/integration/chart/test_chart_render.py"
@@ -87,6 +91,7 @@ ROWS: dict[str, list[str]] = {
     ],
     "A9": [
         "e2e/test_storage.py::test_a_plain_script_runs_unchanged",
+        "e2e/test_tensorflow.py::test_a_plain_tensorflow_script_runs_unchanged",
         f"{MANIFESTS}::test_tf_config_lists_every_process_with_a_port_of_its_own",
     ],
     # B. Metrics and checkpoints.
@@ -289,6 +294,28 @@ BAD_INPUT: dict[str, list[str]] = {
         f"{BAD}::test_num_to_keep_below_one_is_refused_where_it_is_written_and_by_the_agent",
         f"{B}::test_b8_bad_values_are_refused_where_they_are_written",
     ],
+    "a train function with two required arguments": [f"{ARGUMENTS}::test_functions_that_workers_cannot_call"],
+    "a generator as train function": [f"{ARGUMENTS}::test_functions_that_workers_cannot_call"],
+    "an unpicklable closure": ["tests/unit/sdk_trainer/test_task_file.py::test_what_cannot_be_pickled_is_named"],
+    "wrong ScalingConfig keys": [f"{SCALING}::test_bad_values_are_refused_with_field_value_and_way_out"],
+    "num_workers 0 or -1": [f"{SCALING}::test_bad_values_are_refused_with_field_value_and_way_out"],
+    "GPU without GPUs": [
+        "tests/integration/test_trainer_local.py::test_what_cannot_be_run_here_is_told_before_anything_starts",
+        f"{TELLING}::test_what_hinders_the_job_is_told_once_with_the_way_out",  # a cluster's nodes may come later
+    ],
+    "datasets of an unknown format": [f"{SOURCES}::test_a_mistake_shows_before_anything_is_started"],
+    "a missing extra": [
+        f"{SOURCES}::test_without_pyarrow_the_extra_is_named_before_anything_is_started",
+        "tests/unit/sdk_trainer_k8s/test_k8s_fit.py::"
+        "test_without_the_extra_it_is_named_and_a_script_still_imports_and_trains_here",
+        "tests/unit/sdk_torch/test_torch_config.py::"
+        "test_a_missing_framework_is_an_import_error_with_the_extra_to_install",
+        "tests/unit/sdk_tensorflow/test_tensorflow_mistakes.py::test_without_tensorflow_the_extra_is_named",
+    ],
+    "another Python version": [
+        "tests/unit/sdk_trainer/test_task_file.py::test_the_header_is_read_before_anything_is_unpickled",
+        "e2e/test_python_api.py::test_a_function_of_another_python_is_refused_without_a_restart",
+    ],
     "a local path on several nodes": [
         f"{C}::test_c5_a_checkpoint_on_a_path_that_pods_do_not_share_is_an_error_that_names_the_cause",
         f"{REFUSALS}::test_a_bad_manifest_is_refused_with_a_sentence",
@@ -314,8 +341,9 @@ def test_every_test_that_the_table_names_exists(row: str, proofs: list[str]) -> 
         assert name in functions_of(file), f"{row}: {file} has no {name}"
 
 
-def test_every_row_of_metrics_checkpoints_and_storage_is_in_the_table() -> None:
-    wanted = {f"B{n}" for n in range(1, 11)} | {f"C{n}" for n in range(1, 10)}
+def test_every_row_of_training_checkpoints_storage_and_frameworks_is_in_the_table() -> None:
+    counts = {"A": 10, "B": 10, "C": 9, "D": 6, "E": 3}
+    wanted = {f"{letter}{number}" for letter, count in counts.items() for number in range(1, count + 1)}
     assert wanted <= set(ROWS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import pty
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from paceline.client.errors import ClusterError, NotFoundError
 from paceline.train import RunConfig, ScalingConfig, TrainingFailedError
 from paceline.trainer import Kubernetes, RunHandle, Trainer, Volume, _task
 from paceline.trainer.cluster import ending
+from tests.support.agents import SDK
 from tests.support.cli_objects import CHECKPOINT, condition, pod
 from tests.support.kube_api import KubeApi, serving
 
@@ -308,3 +310,23 @@ def test_objects_of_this_process_do_not_travel() -> None:
     relative = Trainer(train_fn, run_config=RunConfig(name="d", storage_path="runs"), backend=Kubernetes(image="i"))
     with pytest.raises(ValueError, match=r"RunConfig\.storage_path \(or PACELINE_STORAGE\) is 'runs': on a cluster"):
         relative.to_manifest()
+
+
+def test_without_the_extra_it_is_named_and_a_script_still_imports_and_trains_here() -> None:
+    """In a Python that has nothing but the standard library."""
+    code = f"""
+import subprocess
+import sys
+sys.path.insert(0, {str(SDK)!r})
+from paceline.trainer import Kubernetes, Trainer
+def no_run():
+    from paceline.trainer import RunHandle
+for call in (lambda: Kubernetes(image="i"), no_run):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+Trainer(lambda: None)
+"""
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "a run on Kubernetes needs pydantic: pip install 'paceline[cli]'\n" * 2
