@@ -79,7 +79,7 @@ frameworks: .venv-torch/.synced .venv-tensorflow/.synced ## The Python API with 
 	@.venv-torch/bin/pytest tests/frameworks/torch && .venv-tensorflow/bin/pytest tests/frameworks/tensorflow
 
 .PHONY: crash
-crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_SAMPLE=TEXT: about half, CRASH_FULL=1: every repetition
+crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_SAMPLE=TEXT: about 40 %, CRASH_FULL=1: every repetition
 	@$(PYTEST) tests/crash
 
 .PHONY: e2e
@@ -119,9 +119,10 @@ fix: $(SYNCED) ## Format and mend what ruff can
 
 # --- artefacts --------------------------------------------------------------------------------
 .PHONY: images
-images: ## Build the operator, torch and TensorFlow images with Docker or Podman
+images: ## Build the operator, torch, trackers and TensorFlow images with Docker or Podman
 	@tool=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is installed"; exit 1; }; \
 	$$tool build -t paceline/operator:dev . && $$tool build -t paceline/torch:dev images/torch && \
+	$$tool build -t paceline/trackers:dev images/trackers && \
 	$$tool build -t paceline/tensorflow:dev images/tensorflow
 
 .PHONY: docs

@@ -19,6 +19,7 @@ MASTER_ADDR: Final = "MASTER_ADDR"
 MASTER_PORT: Final = "MASTER_PORT"
 OMP_NUM_THREADS: Final = "OMP_NUM_THREADS"
 TF_CONFIG: Final = "TF_CONFIG"
+LEGACY_KERAS: Final = "TF_USE_LEGACY_KERAS"
 
 JOB: Final = "PACELINE_JOB"
 NAMESPACE: Final = "PACELINE_NAMESPACE"
@@ -57,6 +58,9 @@ STORAGE_FILESYSTEM: Final = "PACELINE_STORAGE_FILESYSTEM"
 WORK_DIR: Final = "PACELINE_WORK_DIR"
 LIFELINE: Final = "PACELINE_LIFELINE"
 
+# The user's own: no look at trackers before the start.
+TRACKING_PREFLIGHT: Final = "PACELINE_TRACKING_PREFLIGHT"
+
 # Defaults of runs that are started on this machine.
 STORAGE: Final = "PACELINE_STORAGE"
 LOCAL_CACHE_DIR: Final = "PACELINE_LOCAL_CACHE_DIR"
@@ -83,6 +87,7 @@ RESULT_FILE: Final = "result.json"
 PROGRESS_FILE: Final = "progress.csv"
 PARAMS_FILE: Final = "params.json"
 ERROR_FILE: Final = "error.json"
+TRACKING_FILE: Final = "tracking.json"  # below the state directory, as error.json
 EVENTS_PREFIX: Final = "events.out.tfevents"
 ARTIFACTS_DIR: Final = "artifacts"
 

@@ -42,6 +42,8 @@ class Remembered:
     """Since when these have been the same."""
     complete_attempt: int = -1
     """All pods of this attempt were there at some time."""
+    asked_attempt: int = -1
+    """The pods of this attempt were asked for already, whatever came of it."""
     told_complete: tuple[int, datetime] | None = None
     """Since which version the status on record says so of the current attempt, and when that was read here."""
     service_made: str = ""

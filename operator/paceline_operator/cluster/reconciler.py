@@ -89,6 +89,8 @@ class Reconciler:
             return await self._refresh(key, known)
         if decided.status is not None and not await self._write(key, known, decided):
             return timedelta(0)
+        if _asks_again(known, decided) and not await self._stands(known):
+            return timedelta(0)
         known.leave_unwritten(decided.waiting, self._now())
         for note in decided.events:
             self._tell(known, note)
@@ -209,13 +211,15 @@ class Reconciler:
     async def _stands(self, known: Remembered) -> bool:
         """Whether the job is still there, unchanged.
 
-        Its Service may have gone with it, and the watch of TrainJobs has not told: it would be made again and again.
+        Its Service or pods may have gone with it, and the watch of TrainJobs has not told: they would be made again
+        and again.
         """
         key, version = f"{known.job.namespace}/{known.job.name}", known.resource_version
         await self._refresh(key, known)
         return self._jobs.get(key) is known and known.resource_version == version
 
     async def _create_pods(self, known: Remembered, decided: Plan) -> None:
+        known.asked_attempt = decided.attempt
         if decided.make_group:
             refusal = await self._groups.create(known.job, decided.attempt)
             if refusal is not None:
@@ -335,6 +339,11 @@ async def _failures(*works: Awaitable[None]) -> list[Exception]:
 
 def _key(metadata: dict[str, Any]) -> str:
     return f"{metadata.get('namespace')}/{metadata.get('name')}"
+
+
+def _asks_again(known: Remembered, decided: Plan) -> bool:
+    """Whether pods of an attempt are asked for once more, and no write of the status finds out that the job is gone."""
+    return bool(decided.create) and decided.status is None and known.asked_attempt == decided.attempt
 
 
 def _kinds(known: Remembered) -> dict[str, tuple[int, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
-from paceline.agent import figures, log, orphans, process, serving, status, workdir
+from paceline.agent import figures, log, orphans, process, serving, status, tracking, workdir
 from paceline.agent.channel import Channel
 from paceline.agent.clock import rfc3339
 from paceline.agent.config import AgentConfig
@@ -39,7 +39,15 @@ class Agent:
         self._lead = Lead(config) if config.is_lead else None
         link = LocalLink(self._lead) if self._lead else HttpLink(*config.lead)
         self._changed = asyncio.Event()
-        self._node = Node(config, link, reported=self._reported, changed=self._changed.set, configured=self._configured)
+        lead = self._lead
+        self._node = Node(
+            config,
+            link,
+            changed=self._changed.set,
+            reported=lead.reported if lead else _nobody,
+            configured=lead.configured if lead else _nobody,
+            tracked=lead.tracked if lead else _nobody,
+        )
         self._channel = Channel(workdir.socket_path(config.directory), self._node.received, log.say)
         self._output = Output()
         self._witness = Witness(self._node, self._output)
@@ -108,6 +116,8 @@ class Agent:
 
     async def _start(self) -> None:
         if self._lead is not None:
+            # Before the store: until the lead has begun, no pod starts anything.
+            await self._until_terminated(tracking.look(self._config, self._lead.trackers))
             await self._until_terminated(self._lead.start())
             self._tasks.append(self._background(self._lead.serve()))
         else:
@@ -375,6 +385,7 @@ class Agent:
             straggler=self._lead.straggler if self._lead else None,
             leaving=self._terminated_at is not None,
             ends_in_s=self._ends_in_s,
+            tracking_problem=self._lead.trackers.problem if self._lead else None,
         )
 
     @property
@@ -384,10 +395,6 @@ class Agent:
         since = self._terminated_at or self._finishing_since or time.monotonic()
         return max(0.0, since + self._config.grace_s - time.monotonic())
 
-    def _reported(self, round_: int, metrics: Any, step: int, at: float) -> None:
-        if self._lead is not None:
-            self._lead.reported(round_, metrics, step, at)
 
-    def _configured(self, params: Any) -> None:
-        if self._lead is not None:
-            self._lead.configured(params)
+def _nobody(*told: Any) -> None:
+    """Rank 0 is in another pod."""

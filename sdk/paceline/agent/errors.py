@@ -19,6 +19,13 @@ class InvalidConfigError(AgentError):
     reason = c.REASON_CONFIG
 
 
+class MissingCredentialsError(AgentError):
+    """A tracker of the run has no key, or refuses it; found before anything was started."""
+
+    exit_code = c.EXIT_INVALID_CONFIG
+    reason = c.REASON_CREDENTIALS
+
+
 class StorageFailedError(AgentError):
     """The store refused for good, or for longer than the agent's patience."""
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from paceline import _contract as c
+from paceline import _trackers
 
 _TRACEBACK = "Traceback (most recent call last):"
 # The line that ends a Python traceback: `ValueError: boom`, `torch.cuda.OutOfMemoryError: ...`, `KeyboardInterrupt`.
@@ -100,6 +101,8 @@ def from_exit(
     reason = c.REASON_STORAGE if refused and message == refused else c.REASON_ERROR
     if exit_code == c.EXIT_INVALID_CONFIG and found and found.get("type") == c.TASK_ERROR:
         reason = c.REASON_CONFIG  # another attempt would read the same task in the same image
+    if lacking := found and _for_want_of_credentials(found, message):
+        reason, message = c.REASON_CREDENTIALS, lacking
     return Failure(
         message=message,
         reason=c.REASON_OOM if out_of_memory else reason,
@@ -111,6 +114,18 @@ def from_exit(
         last_lines=tuple(last_lines),
         time=time,
     )
+
+
+def _for_want_of_credentials(found: Mapping[str, Any], message: str) -> str:
+    """The words of a tracker that has no key or refuses it, and the way out; empty: it is another failure.
+
+    The script may have used the tracker's library by itself; started again, it would end in the same way.
+    """
+    kind = str(found.get("type") or "")
+    if kind == _trackers.ERROR:
+        return message
+    about = _trackers.lacking(kind, message, str(found.get("traceback") or ""))
+    return _trackers.sentence(about, message) if about else ""
 
 
 def with_stacks(stalled: Failure, last_lines: Sequence[str]) -> Failure:

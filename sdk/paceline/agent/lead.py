@@ -33,6 +33,7 @@ from paceline.agent.stalls import StallWatch
 from paceline.agent.stopping import Agreement
 from paceline.agent.stores import Stores
 from paceline.agent.stragglers import Straggler, StragglerWatch
+from paceline.agent.tracking import Tracked
 from paceline.agent.waiting import until_set
 
 _TICK_S = 0.2
@@ -80,6 +81,7 @@ class Lead:
         self._agreement = Agreement(config.nodes)
         self._given_up: set[int] = set()  # pods of which nothing more is expected
         self._wake = asyncio.Event()
+        self.trackers = Tracked()
         self.failure: Failure | None = None
 
     # --- start ---------------------------------------------------------------------------------
@@ -119,6 +121,11 @@ class Lead:
         """Rank 0 has told more for `params.json`: its training function and the configuration."""
         self._params.update(params)
         self._files.params(self._params)
+
+    def tracked(self, message: Mapping[str, Any]) -> None:
+        """Rank 0 has told of a run at an experiment tracker, or of what hinders one."""
+        self.trackers.told(message)
+        self._files.tracking(self.trackers.runs)
 
     def exchange(self, beat: Beat) -> Orders:
         """Take note of one pod's state and answer with what it shall do."""
@@ -361,11 +368,13 @@ class Lead:
         return [known.get(rank, RankState(rank)) for rank in range(self._config.world_size)]
 
     def story(self) -> dict[str, Any]:
-        """progress, checkpoint, bestCheckpoint and resumedFrom of `/status`."""
+        """progress, checkpoint, bestCheckpoint, resumedFrom and tracking of `/status`."""
         commits = self._committing.commits if self._committing else []
         told = story.tell(self._reports.last, self.ranks(), commits, self._resumed, self._config.retention)
         if self.straggler is not None and "progress" in told:
             told["progress"]["slowestRank"] = self.straggler.rank
+        if runs := self.trackers.runs:
+            told["tracking"] = runs
         return told
 
     @property

@@ -51,6 +51,7 @@ class Node:
         reported: Reported,
         changed: Callable[[], None],
         configured: Callable[[Mapping[str, Any]], None] = lambda params: None,
+        tracked: Callable[[Mapping[str, Any]], None] = lambda message: None,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -58,11 +59,13 @@ class Node:
             reported: Told rank 0's reports: number, metrics, step, time.
             changed: Called when `ready`, `stop` or `fatal` may have changed.
             configured: Told what `params.json` is to say of the training function, by rank 0.
+            tracked: Told what rank 0 says of its experiment trackers.
         """
         self._config = config
         self._link = link
         self._reported = reported
         self._configured = configured
+        self._tracked = tracked
         self._changed = changed
         self._stores = Stores(config)
         self._progress = Progress()
@@ -108,6 +111,9 @@ class Node:
             case "params":
                 if rank == 0:
                     self._configured(message["params"])
+            case "tracking":
+                if rank == 0:
+                    self._tracked(message)
             case "hello":
                 pass
             case _:

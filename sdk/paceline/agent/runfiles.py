@@ -17,7 +17,7 @@ import shutil
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,6 +78,14 @@ class RunFiles:
         (self._directory / c.PARAMS_FILE).write_text(json.dumps(json_safe(told), indent=1) + "\n", encoding="utf-8")
         self.changed = True
 
+    def tracking(self, runs: Sequence[Mapping[str, str]]) -> None:
+        """Write `.paceline/tracking.json`; an attempt that has no run at a tracker leaves that of an earlier one."""
+        if not runs:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        (self._directory / c.TRACKING_FILE).write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+        self.changed = True
+
     def report(self, report: Report) -> None:
         """Take one report down; `flush` writes it."""
         self._backlog.append(report)
@@ -107,14 +115,15 @@ class RunFiles:
 
     def sync(self, storage: Storage, run: str) -> None:
         """Upload the files as they are on disk; blocks. Call `flush` before."""
-        for name in (c.RESULT_FILE, c.PROGRESS_FILE, c.PARAMS_FILE, self._events_name):
+        for name in (c.RESULT_FILE, c.PROGRESS_FILE, c.PARAMS_FILE, c.TRACKING_FILE, self._events_name):
             path = self._directory / name
             if not name or not path.exists():
                 continue
             # They grow meanwhile: what is sent is a copy, which ends where a line ends.
             copy = self._directory / f".{name}.sync"
             try:
-                transfer.put_file(storage, shutil.copyfile(path, copy), f"{run}/{name}")
+                place = f"{run}/{c.STATE_DIR}" if name == c.TRACKING_FILE else run
+                transfer.put_file(storage, shutil.copyfile(path, copy), f"{place}/{name}")
             finally:
                 copy.unlink(missing_ok=True)
 

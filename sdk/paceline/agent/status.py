@@ -27,15 +27,17 @@ def status(
     straggler: Straggler | None = None,
     leaving: bool = False,
     ends_in_s: float | None = None,
+    tracking_problem: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The body of `/status`.
 
     Args:
-        story: progress, checkpoint, bestCheckpoint and resumedFrom, where known.
+        story: progress, checkpoint, bestCheckpoint, resumedFrom and tracking, where known.
         uploads: What is on its way into the store, in numbers.
         straggler: The rank that holds the others up; only the lead knows.
         leaving: The group was told to stop.
         ends_in_s: Where the attempt ends early: seconds until its grace is over.
+        tracking_problem: What keeps an experiment tracker from working; training goes on.
     """
     return {
         "version": 1,
@@ -49,7 +51,9 @@ def status(
         "checkpoint": {},
         "bestCheckpoint": {},
         "resumedFrom": {},
+        "tracking": [],
         **story,
+        "trackingProblem": dict(tracking_problem) if tracking_problem else None,
         "ranks": [
             {
                 "rank": rank.rank,
@@ -134,6 +138,8 @@ def _shrinking(told: dict[str, Any]) -> Any:
             yield cut_line
     for part in ("resumedFrom", "bestCheckpoint", "checkpoint", "progress"):
         yield lambda part=part: drop_metrics(part)
+    while told.get("tracking"):
+        yield told["tracking"].pop
     if failure:
         yield lambda: shorten("traceback", 100)
         yield lambda: shorten("message", 100)

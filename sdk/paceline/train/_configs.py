@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from paceline.train._callbacks import Callback
 from paceline.train._keywords import explained
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ _LONGEST_NAME = 128
 
 # Names that scripts for Ray Train use.
 _HINTS = {
-    "callbacks": "what follows a report is written in the training function; leave it out",
     "stop": "return from the training function when it is enough; leave it out",
     "verbose": "the console shows reports and failures as they come; leave it out",
     "log_to_file": "what workers print is shown as it comes: send it to a file with `python train.py > log`",
@@ -131,6 +131,8 @@ class RunConfig:
         failure_config: None: no restart.
         checkpoint_config: None: all checkpoints are kept.
         sync_config: None: no artifacts are synced.
+        callbacks: Trackers that the metrics of `report()` are logged to: `paceline.tracking.WandbCallback`,
+            `MLflowCallback`, `CometCallback`, `TensorBoardCallback`; one of each at most.
     """
 
     name: str | None = None
@@ -139,8 +141,10 @@ class RunConfig:
     failure_config: FailureConfig = field(default_factory=FailureConfig)
     checkpoint_config: CheckpointConfig = field(default_factory=CheckpointConfig)
     sync_config: SyncConfig = field(default_factory=SyncConfig)
+    callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "callbacks", _callbacks(self.callbacks))
         if self.name is not None:
             check_name("RunConfig.name", self.name)
         for attribute, kind in _PARTS.items():
@@ -187,6 +191,26 @@ _PARTS: Mapping[str, type] = {
     "checkpoint_config": CheckpointConfig,
     "sync_config": SyncConfig,
 }
+
+
+def _callbacks(given: object) -> tuple[Callback, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f"RunConfig.callbacks is a {type(given).__name__}: pass a list, such as [WandbCallback()]")
+    kinds: set[str] = set()
+    for callback in given:
+        if not isinstance(callback, Callback):
+            made = callback.__name__ if isinstance(callback, type) else type(callback).__name__
+            raise TypeError(
+                f"RunConfig.callbacks has {made}: pass objects such as paceline.tracking.WandbCallback(),"
+                " MLflowCallback(), CometCallback() or TensorBoardCallback(); what else follows a report is written in"
+                " the training function"
+            )
+        if callback.kind in kinds:
+            raise ValueError(f"RunConfig.callbacks has two of {type(callback).__name__}: a run has one of each tracker")
+        kinds.add(callback.kind)
+    return tuple(given)
 
 
 def check_name(what: str, name: object) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ _said: set[str] = set()
 _newest: Mapping[str, Any] | None = None  # commit that this process has waited for
 _last_line = ""  # of the last report, without its end
 _last_round: int | None = None  # of the last report with a checkpoint
+_follow: Callable[[str, int | None], None] | None = None  # told every report, for the trackers of spec.tracking
+train_loop_config: Mapping[str, Any] | None = None  # of the trainer whose worker this is; trackers log it
 
 
 def report(
@@ -69,6 +72,8 @@ def report(
         _report_checkpoint(client, line, checkpoint, checkpoint_dir_name, wait, checkpoint_upload_fn)
     elif client is not None:
         client.send(line + "}")
+    if _follow is not None:
+        _follow(line, None if checkpoint is None else _last_round)
 
 
 def get_checkpoint() -> Checkpoint | None:
@@ -142,8 +147,31 @@ def wait_for_commit() -> None:
 
 def forget() -> None:
     """This process is another worker from now on, or none."""
-    global _newest, _last_line, _last_round
-    _newest, _last_line, _last_round = None, "", None
+    global _newest, _last_line, _last_round, _follow, train_loop_config
+    _newest, _last_line, _last_round, train_loop_config = None, "", None, None
+    _follow = _first_follow()
+
+
+def _begin_to_follow(line: str, round_: int | None) -> None:
+    """Trackers begin with the first report: by then the script has imported what it needs."""
+    global _follow
+    _follow = None
+    # By its name: that package stands above this one.
+    follower = import_module("paceline.tracking._background").begin()
+    if follower is not None:
+        _follow = follower.report
+        follower.report(line, round_)
+
+
+def _first_follow() -> Callable[[str, int | None], None] | None:
+    tracked = os.environ.get(c.TRACKING) and os.environ.get(c.AGENT_SOCKET) and os.environ.get(c.RANK, "0") == "0"
+    return _begin_to_follow if tracked else None
+
+
+def _after_fork() -> None:
+    """The threads that log are the parent's."""
+    global _follow
+    _follow = None
 
 
 def _say_once(text: str) -> None:
@@ -187,3 +215,5 @@ def _install() -> None:
 
 
 _install()
+_follow = _first_follow()
+os.register_at_fork(after_in_child=_after_fork)

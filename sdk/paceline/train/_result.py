@@ -26,6 +26,7 @@ class Result:
             is never among them.
         error: Why the last attempt ended, or None when it did not fail.
         config: What the run was started with (`params.json`), or None when that is not known.
+        tracking: The runs at experiment trackers: `kind`, `runId`, and `url` or, where it has no page, `path`.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Result:
         best_checkpoints: Sequence[tuple[Checkpoint, dict[str, Any]]],
         error: TrainingFailedError | None,
         config: dict[str, Any] | None,
+        tracking: Sequence[dict[str, str]] = (),
         lines: bytes = b"",
     ) -> None:
         """Use `Result.from_path`."""
@@ -46,6 +48,7 @@ class Result:
         self.checkpoint = self.best_checkpoints[-1][0] if self.best_checkpoints else None
         self.error = error
         self.config = config
+        self.tracking = list(tracking)
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
@@ -76,6 +79,7 @@ class Result:
             ],
             error=TrainingFailedError.from_failure(seen.error) if seen.error is not None else None,
             config=seen.params,
+            tracking=seen.tracking,
             lines=seen.lines,
         )
 

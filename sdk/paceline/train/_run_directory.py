@@ -26,6 +26,7 @@ class Seen:
     params: dict[str, Any] | None
     error: Mapping[str, Any] | None
     checkpoints: tuple[tuple[Location, Commit], ...]  # the committed ones, by number
+    tracking: tuple[dict[str, str], ...] = ()  # runs at experiment trackers
 
 
 def read(location: Location, patience_s: float = PATIENCE_S) -> Seen:
@@ -39,14 +40,22 @@ def read(location: Location, patience_s: float = PATIENCE_S) -> Seen:
         ValueError: `params.json` or the error file is no JSON.
         StorageError: The store failed.
     """
-    names = (c.RESULT_FILE, c.PARAMS_FILE, f"{c.STATE_DIR}/{c.ERROR_FILE}")
+    names = (
+        c.RESULT_FILE, c.PARAMS_FILE, f"{c.STATE_DIR}/{c.ERROR_FILE}", f"{c.STATE_DIR}/{c.TRACKING_FILE}",
+    )  # fmt: skip
     with ThreadPoolExecutor(len(names)) as pool:
         pending = [pool.submit(_content, location, name, patience_s) for name in names]
         commits = checkpoints(location, patience_s=patience_s)
-        lines, params, error = [content.result() for content in pending]
+        lines, params, error, tracking = [content.result() for content in pending]
     if lines is None and params is None and not commits:
         raise FileNotFoundError(no_run(location))
-    return Seen(lines or b"", _parsed(params, location, names[1]), _parsed(error, location, names[2]), tuple(commits))
+    return Seen(
+        lines or b"",
+        _parsed(params, location, names[1]),
+        _parsed(error, location, names[2]),
+        tuple(commits),
+        _runs(tracking),
+    )
 
 
 def checkpoints(
@@ -126,6 +135,15 @@ def _content(location: Location, name: str, patience_s: float) -> bytes | None:
         return retry.call(lambda: location.storage.read(f"{location.path}/{name}"), patience_s=patience_s)
     except StorageNotFoundError:
         return None
+
+
+def _runs(data: bytes | None) -> tuple[dict[str, str], ...]:
+    """Links to other services: a damaged file of them is no reason to refuse a result."""
+    try:
+        found = json.loads(data or b"[]")
+    except ValueError:
+        return ()
+    return tuple(run for run in found if isinstance(run, dict)) if isinstance(found, list) else ()
 
 
 def _parsed(data: bytes | None, location: Location, name: str) -> dict[str, Any] | None:

@@ -6,12 +6,13 @@ import json
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from paceline import _contract as c
+from paceline.train._callbacks import tracking
 from paceline.train._checkpoint import Checkpoint
 from paceline.train._configs import CheckpointConfig, FailureConfig, RunConfig, SyncConfig, check_storage
 
@@ -27,6 +28,7 @@ class RunSettings:
         name: The run's directory below it.
         local_directory: Where the run is kept on this machine while it goes on.
         storage_filesystem: The given filesystem object, or None.
+        tracking: What `callbacks` are as `spec.tracking`.
     """
 
     storage_path: str
@@ -36,6 +38,7 @@ class RunSettings:
     checkpoints: CheckpointConfig
     artifacts: SyncConfig
     failures: FailureConfig
+    tracking: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def run_path(self) -> str:
@@ -65,6 +68,8 @@ class RunSettings:
         }
         if self.artifacts.sync_artifacts:
             told[c.ARTIFACTS] = json.dumps(_artifacts(self.artifacts))
+        if self.tracking:
+            told[c.TRACKING] = json.dumps(dict(self.tracking))
         if filesystem_file is not None:
             told[c.STORAGE_FILESYSTEM] = os.fspath(filesystem_file)
         if resume_from is not None:
@@ -97,6 +102,7 @@ def settings(config: RunConfig, environ: Mapping[str, str], *, prefix: str, now:
         checkpoints=config.checkpoint_config,
         artifacts=config.sync_config,
         failures=config.failure_config,
+        tracking=tracking(tuple(config.callbacks)),
     )
 
 

@@ -6,11 +6,16 @@ gave it. What follows `fit()` belongs to the one who asked for the run, which is
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
+from paceline import _contract as c
+from paceline import _trackers
 from paceline._metrics import numbers_again
 from paceline.train import _report, get_checkpoint, get_context
+from paceline.train._callbacks import tracking
 from paceline.train._location import Location
 from paceline.train._result import Result
 
@@ -41,10 +46,20 @@ def fit(plan: Plan) -> Result:
             f" the TrainJob {job} decides workers, storage and restarts"
         )
         print(said, file=sys.stderr, flush=True)  # noqa: T201
+    _track(plan)
     worker.run(plan.task)
     if context.get_world_rank() != 0:
         raise SystemExit(0)
     return _result(plan)
+
+
+def _track(plan: Plan) -> None:
+    """The callbacks are followed here too, unless the manifest names trackers itself."""
+    if (told := tracking(tuple(plan.run.callbacks))) and not os.environ.get(c.TRACKING):
+        os.environ[c.TRACKING] = json.dumps(told)
+        for name, value in _trackers.variables(told).items():
+            os.environ.setdefault(name, value)
+        _report.forget()
 
 
 def _result(plan: Plan) -> Result:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paceline import _contract as c
+from paceline import _trackers
 from paceline.trainer import _console, _gpus, _outcome, _scratch, _surroundings, _task
 from paceline.trainer._attempt import Attempt
 from paceline.trainer._plan import Plan
@@ -50,6 +51,7 @@ class LocalRun:
             # What the workers write lies in the run's directory already.
             settings.pop(c.ARTIFACTS, None)
         return {
+            **_trackers.variables(self.settings.tracking),
             **_surroundings.inherited(os.environ),
             **_surroundings.devices(self.devices),
             "PYTHONPATH": _surroundings.python_path(sys.path, str(Path.cwd())),

@@ -15,7 +15,7 @@ from paceline.policy.backoff import PastFailure
 _INITIAL_S = 1.0
 _MAX_S = 300.0
 # Whatever fails so fails again; and one that was fenced would fence the run that goes on, which would fence it.
-_FINAL = {c.REASON_STORAGE, c.REASON_CONFIG, c.REASON_COMMAND, c.REASON_FENCED}
+_FINAL = {c.REASON_STORAGE, c.REASON_CONFIG, c.REASON_COMMAND, c.REASON_FENCED, c.REASON_CREDENTIALS}
 
 
 @dataclass(frozen=True, slots=True)

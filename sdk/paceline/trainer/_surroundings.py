@@ -17,7 +17,7 @@ _RANKS = (
     c.RANK, c.WORLD_SIZE, c.LOCAL_RANK, c.LOCAL_WORLD_SIZE, c.NODE_RANK, c.GROUP_RANK, c.MASTER_ADDR, c.MASTER_PORT,
     c.TF_CONFIG,
 )  # fmt: skip
-_KEPT = (c.STORAGE, c.LOCAL_CACHE_DIR)
+_KEPT = (c.STORAGE, c.LOCAL_CACHE_DIR, c.TRACKING_PREFLIGHT)
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 from paceline import _contract as c
 
 # The hook that tells the agent of an exception is in place from here on.
-from paceline.train import _client
+from paceline.train import _client, _report
 from paceline.trainer import _function, _lifetime, _taskfiles
 from paceline.trainer._task import Task, TaskError, loads
 
@@ -55,7 +55,8 @@ def run(task: Task) -> None:
     """Call the function within the framework's session; this process's rank variables are set."""
     os.environ[c.IN_FIT] = task.name
     tell_params(task)
-    with _datasets(task.sources), task.framework.session():
+    _report.train_loop_config = task.config
+    with _datasets(task.sources), task.framework.session(), _trackers():
         task.call()
 
 
@@ -71,6 +72,23 @@ def _datasets(sources: Any) -> Iterator[None]:
         yield
     finally:
         _shards.provide({})
+
+
+@contextlib.contextmanager
+def _trackers() -> Iterator[None]:
+    """What the function has begun at trackers is finished when it ends; nothing is imported where it has not."""
+    try:
+        yield
+    except BaseException as e:
+        failed = not (isinstance(e, SystemExit) and e.code in (None, 0))
+        _finish("failed" if failed else "succeeded")
+        raise
+    _finish("succeeded")
+
+
+def _finish(ending: Any) -> None:
+    if finishing := sys.modules.get("paceline.tracking._finishing"):
+        finishing.all_of(ending)
 
 
 def tell_params(task: Task) -> None:

@@ -32,6 +32,7 @@ TORCH = "tests/frameworks/torch/test_torch_pieces.py"
 RANKS = "tests/frameworks/torch/test_torch_ranks.py"
 LIGHTNING = "tests/frameworks/torch/test_lightning_pieces.py"
 LIGHTNING_RUN = "tests/frameworks/torch/test_lightning_digits.py"
+LIGHTNING_PODS = "e2e/test_failures.py::test_kill_9_of_a_training_process_resumes_from_the_last_checkpoint"
 TORCH_GUIDES = "tests/frameworks/torch/test_torch_guides.py"
 
 ROWS: dict[str, list[str]] = {
@@ -40,7 +41,7 @@ ROWS: dict[str, list[str]] = {
         "e2e/test_python_api.py::test_fit_runs_on_two_nodes_and_returns_the_result_from_storage",
         "tests/integration/test_trainer_inside.py::"
         "test_every_worker_runs_the_function_as_its_rank_and_rank_0_goes_on_with_the_result",
-        f"{RANKS}::test_a1_the_example_trains_on_this_machine",
+        f"{RANKS}::test_a1_the_digits_example_learns",
     ],
     "A3": [
         "tests/unit/sdk_trainer/test_scaling_config.py::test_bad_values_are_refused_with_field_value_and_way_out",
@@ -195,10 +196,10 @@ ROWS: dict[str, list[str]] = {
     ],
     "D2": [
         f"{LIGHTNING}::test_d1_d2_ranks_devices_and_data_follow_the_run",
-        f"{LIGHTNING_RUN}::test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods",
+        LIGHTNING_PODS,
     ],
     "D3": [
-        f"{LIGHTNING_RUN}::test_d3_g1_lightning_goes_on_from_its_checkpoint_after_a_worker_was_killed",
+        f"{LIGHTNING_RUN}::test_d2_d3_g1_lightning_goes_on_from_its_checkpoint_after_a_worker_was_killed",
         f"{LIGHTNING}::test_d3_metrics_are_plain_numbers_and_a_plain_script_goes_on_without_an_agent",
         f"{LIGHTNING}::test_d3_the_callback_may_be_a_base_and_be_copied",
     ],
@@ -206,13 +207,13 @@ ROWS: dict[str, list[str]] = {
     "D5": [
         f"{LIGHTNING}::test_d5_each_package_gets_classes_of_its_own",
         f"{LIGHTNING}::test_d5_each_process_of_a_pod_has_a_gpu_of_its_own",
-        f"{LIGHTNING_RUN}::test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods",
+        LIGHTNING_PODS,
     ],
     "D6": [
         "tests/contract/test_docs_diffs.py::test_every_line_that_a_diff_leaves_is_in_the_example",
         f"{TORCH_GUIDES}::test_the_pytorch_guide_runs",
         f"{TORCH_GUIDES}::test_the_lightning_guide_runs",
-        f"{RANKS}::test_a1_the_example_trains_on_this_machine",
+        f"{RANKS}::test_a1_the_digits_example_learns",
     ],
     # H. The operator: of H3 and H4 what is built so far stands in the tests of the chart and of the operator.
     "H1": [

@@ -58,7 +58,7 @@ def test_what_each_worker_gets() -> None:
 @pytest.mark.parametrize(
     ("kind", "given", "said"),
     [
-        (RunConfig, {"callbacks": []}, "RunConfig has no callbacks: .*leave it out"),
+        (RunConfig, {"stop": {}}, "RunConfig has no stop: .*leave it out"),
         (RunConfig, {"local_dir": "x"}, "RunConfig has no local_dir: write storage_path"),
         (RunConfig, {"storage": "x"}, "RunConfig has no storage: did you mean storage_path"),
         (CheckpointConfig, {"checkpoint_frequency": 1}, "the training function decides"),

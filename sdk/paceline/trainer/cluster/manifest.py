@@ -44,6 +44,8 @@ class Order:
         cpus, memory_bytes, gpus: Of each worker.
         storage_path: A URI, or a path on a volume. None: the operator's default.
         resume_from: URI or path of a checkpoint for the first attempt; empty: the latest of the run.
+        variables: What the framework has every worker see.
+        tracking: The run's callbacks as `spec.tracking`.
     """
 
     run: str
@@ -61,6 +63,8 @@ class Order:
     failures: FailureConfig = field(default_factory=FailureConfig)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     artifacts: SyncConfig = field(default_factory=SyncConfig)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    tracking: Mapping[str, Any] = field(default_factory=dict)
 
 
 def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) -> Object:
@@ -85,6 +89,8 @@ def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) 
         "storage": _storage(order, backend),
         "failurePolicy": {"maxRestarts": order.failures.max_failures},
     }
+    if added := {name: value for name, value in order.variables.items() if name not in backend.env}:
+        spec["env"] = [*(_variable(name, value) for name, value in added.items()), *spec.get("env", ())]
     spec["workers"] = {
         "count": order.num_workers,
         **spec.get("workers", {}),
@@ -98,6 +104,8 @@ def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) 
         spec["checkpoints"] = kept
     if order.artifacts.sync_artifacts:
         spec["artifacts"] = _artifacts(order.artifacts)
+    if order.tracking:
+        spec["tracking"] = dict(order.tracking)
     if uploaded is None:
         spec["podTemplate"] = _mounted(spec.get("podTemplate", {}), task_name(job_name(order.run)))
     return {

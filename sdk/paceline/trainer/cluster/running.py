@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from paceline import _contract as c
 from paceline.train import Checkpoint, Result
+from paceline.train._callbacks import tracking
 from paceline.train._configs import check_storage
 from paceline.trainer import _task
 from paceline.trainer._plan import Plan
@@ -114,6 +115,8 @@ def order_of(plan: Plan) -> Order:
         failures=run.failure_config,
         checkpoints=run.checkpoint_config,
         artifacts=run.sync_config,
+        variables=plan.framework.variables(),
+        tracking=tracking(tuple(run.callbacks)),
     )
 
 
