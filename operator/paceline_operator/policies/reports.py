@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,11 +12,11 @@ from pydantic.types import AwareDatetime
 
 from paceline.api import CheckpointStatus, Progress, TrackingRun, Uploads, reasons
 from paceline.api.tracking import MAX_TRACKING
+from paceline_operator import contract
 from paceline_operator.policies.observed import AgentReport, Straggler, TrackingProblem, WorkerFailure
 
 Model = TypeVar("Model", bound=BaseModel)
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
-_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
 
 def read(text: str | bytes, *, attempt: int | None = None) -> AgentReport | None:
@@ -86,11 +85,11 @@ def _tracking(value: object) -> tuple[TrackingRun, ...]:
 def _tracking_problem(value: object) -> TrackingProblem | None:
     if not isinstance(value, Mapping) or not value:
         return None
-    reason = _text(value.get("reason")) or ""
+    lacks_key = value.get("reason") == contract.AGENT_MISSING_CREDENTIALS
     return TrackingProblem(
         kind=_text(value.get("kind")) or "tracking",
-        # It becomes the reason of a condition, whose form the API server checks.
-        reason=reason if _REASON.fullmatch(reason) else reasons.MISSING_CREDENTIALS,
+        # The agent has one more word, and a newer one may have others: users find two in the guide.
+        reason=reasons.MISSING_CREDENTIALS if lacks_key else reasons.TRACKER_UNREACHABLE,
         message=_text(value.get("message")) or "no reason given",
     )
 

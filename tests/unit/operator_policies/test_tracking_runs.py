@@ -36,7 +36,7 @@ def test_the_newest_eight_are_kept() -> None:
 
 
 def test_runs_and_warning_are_read_from_the_agent() -> None:
-    problem = {"kind": "wandb", "reason": "TrackerUnreachable", "message": "no answer"}
+    problem = {"kind": "wandb", "reason": "Unreachable", "message": "no answer"}
     runs = [FIRST.model_dump(by_alias=True), {"runId": "no kind"}, "x", SECOND.model_dump(by_alias=True)]
     read = reports.read(json.dumps({"version": 1, "tracking": runs, "trackingProblem": problem}))
     assert read is not None
@@ -52,8 +52,13 @@ def test_runs_and_warning_are_read_from_the_agent() -> None:
         pytest.param("broken", None, id="a text"),
         pytest.param(
             {"reason": "no such\nreason", "message": 3},
-            TrackingProblem("tracking", "MissingCredentials", "no reason given"),
+            TrackingProblem("tracking", "TrackerUnreachable", "no reason given"),
             id="what a condition cannot hold",
+        ),
+        pytest.param(
+            {"kind": "comet", "reason": "MissingCredentials", "message": "refused"},
+            TrackingProblem("comet", "MissingCredentials", "refused"),
+            id="no key",
         ),
     ],
 )
