@@ -40,7 +40,8 @@ class Tracker:
                 self.end_headers()
                 self.wfile.write(body.encode())
 
-            do_POST = do_GET
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def log_message(self, *args: Any) -> None:
                 pass
