@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     from paceline.agent.config import AgentConfig
     from paceline.agent.errors import InvalidConfigError
 
-    _add_vendored_packages()
+    add_vendored_packages()
     command = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     try:
         config = AgentConfig.from_env(command, os.environ)
@@ -49,7 +49,7 @@ def run() -> None:
     os._exit(code)
 
 
-def _add_vendored_packages() -> None:
+def add_vendored_packages() -> None:
     """What the agent brings into any image lies behind the image's own packages.
 
     `vendor` is pure Python. `native` has compiled wheels, a directory for each Python, named as that Python names its

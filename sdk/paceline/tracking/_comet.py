@@ -34,8 +34,9 @@ def setup_comet(
         experiment.log_metric("loss", loss, step=step)
 
     The experiment's key is made of the id of our run, so that each attempt goes on in the same one. It ends with the
-    training function or the process. Offline each attempt leaves an archive, in the run's directory where that is a
-    path, else in COMET_OFFLINE_DIRECTORY; `comet upload` brings them, in their order, into one experiment.
+    training function or the process. Offline each attempt that ends leaves an archive below `attempt-<n>` in
+    COMET_OFFLINE_DIRECTORY, else in `comet` of the run's directory, where that is a path; `comet upload` brings them,
+    in their order, into one experiment. One that is killed leaves none: the library writes it at the end.
 
     Args:
         config: Logged as parameters, nested ones as `a/b`; None: the trainer's `train_loop_config`.
@@ -98,6 +99,9 @@ def setup_comet(
 def _directory(place: _place.Place) -> str:
     given = os.environ.get("COMET_OFFLINE_DIRECTORY")
     directory = Path(given or (Path(place.shared_directory, "comet") if place.shared_directory else ".cometml-runs"))
+    if place.run_id:
+        # The library names its archives by Python's random: with a fixed seed the next attempt would write over ours.
+        directory /= f"attempt-{place.attempt}"
     directory.mkdir(parents=True, exist_ok=True)
     return str(directory.absolute())
 

@@ -52,7 +52,7 @@ def test_the_run_script_becomes_the_agent_and_the_process_finds_paceline(injecte
 
 def agent_sees(volume: Path, program: str, **env: str) -> list[str]:
     """What the agent's own interpreter prints, with what it has put on its path."""
-    code = f"from paceline.agent.main import _add_vendored_packages as add; add(); {program}"
+    code = f"from paceline.agent.main import add_vendored_packages as add; add(); {program}"
     full = {"PYTHONPATH": str(volume / "core"), **env}
     done = subprocess.run([sys.executable, "-c", code], env=full, capture_output=True, text=True, check=True)
     return done.stdout.split()
