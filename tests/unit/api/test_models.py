@@ -120,3 +120,10 @@ def test_a_condition_is_found_by_its_type() -> None:
 )
 def test_rank_variables_and_those_of_paceline_are_reserved(name: str, reserved: bool) -> None:
     assert is_reserved_env(name) is reserved
+
+
+def test_a_tracker_with_all_its_defaults_is_not_lost_on_the_way() -> None:
+    sent = TrainJob.from_body(make_trainjob().tracking(wandb={}).body()).to_body()
+    assert sent["spec"]["tracking"]["wandb"] == {}
+    assert "mlflow" not in sent["spec"]["tracking"]
+    assert TrainJob.from_body(sent).spec.tracking.wandb is not None
