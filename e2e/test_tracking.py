@@ -31,9 +31,9 @@ NAME = "torch-mlflow-server"
 EPOCHS, KILLED_AFTER = 12, 3
 CLAIM, SHARED = "shared", "/mnt/shared"
 BETTER_THAN_CHANCE = 0.9  # ten classes: chance is 0.1
-START_S = 240  # a server and two workers, which import more than they have processors for
+START_S = 300  # a server and two workers, which import more than they have processors for
 RUN_S = 300
-TOLD_S = 15.0
+TOLD_S = 5.0
 
 # Used natively and without credentials, as the guides of both libraries show it.
 NATIVE = {
@@ -124,10 +124,12 @@ def test_f7_a_tracker_without_credentials_ends_the_job_and_says_why(space: Works
     (event,) = (e for e in space.events(name) if e["reason"] == "MissingCredentials")
     assert event["type"] == "Warning"
     assert TOLD[name][0] in event["message"]
+    # What the library takes to be imported and to complain is its own: a second alone, and as long as it likes beside
+    # what else these processors do.
     (pod,) = space.pods(name)
-    running = _when(_started(pod))
-    told_after_s = (_when(missing["lastTransitionTime"]) - running).total_seconds()
-    assert told_after_s <= TOLD_S
+    (worker,) = pod["status"]["containerStatuses"]
+    ended = _when(worker["state"]["terminated"]["finishedAt"])
+    assert (_when(missing["lastTransitionTime"]) - ended).total_seconds() <= TOLD_S
 
 
 def test_f5_two_attempts_are_one_run_on_the_mlflow_server(space: Workspace, finished: Object) -> None:
@@ -214,12 +216,6 @@ def serves(space: Workspace, service: str, port: int, path: str, body: Object | 
             return str(answer.read().decode())
     except OSError:
         return None
-
-
-def _started(pod: Object) -> str:
-    (worker,) = pod["status"]["containerStatuses"]
-    at: str = worker["state"]["terminated"]["startedAt"]
-    return at
 
 
 def _when(at: str) -> datetime:
