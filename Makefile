@@ -45,11 +45,11 @@ lint: $(SYNCED) ## ruff, formatting, import layers
 
 .PHONY: types
 types: $(SYNCED) ## mypy, strict
-	@.venv/bin/mypy
+	@.venv/bin/mypy --cache-dir $(CACHE)/mypy
 
 .PHONY: unit
-unit: $(SYNCED) ## Unit and contract tests, a part of the simulation; planning/, policies/, resources/ at 100 % branches
-	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 -m "not slow" \
+unit: $(SYNCED) ## Unit and contract tests; planning/, policies/, resources/ at 100 % branches
+	@$(PYTEST) tests/unit tests/contract -n 2 -m "not slow" \
 	  --cov=paceline_operator.planning --cov=paceline_operator.policies --cov=paceline_operator.resources \
 	  --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
 
@@ -59,7 +59,7 @@ test-fast: lint types ## Everyday checks, under two minutes
 
 .PHONY: simulation
 simulation: $(SYNCED) ## The operator dies, or a reply is lost, at every write of every scenario
-	@nice $(PYTEST) tests/simulation -n 2 -q -m slow
+	@nice $(PYTEST) tests/simulation -n 2 -q
 
 .PHONY: simulate
 simulate: $(SYNCED) ## 20,000 simulated histories (HISTORIES=N FROM=SEED SIMULATE_SECONDS=S); REPLAY=<seed or printed history> tells one
