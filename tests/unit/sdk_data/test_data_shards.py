@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -297,10 +297,11 @@ def test_without_numpy_it_is_asked_for_where_it_is_needed_alone(
     (shard,) = shards(str(tmp_path), 1)
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert [table.num_rows for table in shard.iter_batches(batch_format="pyarrow")] == [4]
-    for call, what in (
+    calls: list[tuple[Callable[[], Any], str]] = [
         (shard.iter_batches, "batch_format='numpy'"),
         (shard.iter_torch_batches, "iter_torch_batches"),
         (lambda: shard.iter_batches(batch_format="dict", shuffle_buffer_size=2), "shuffle_buffer_size"),
-    ):
+    ]
+    for call, what in calls:
         with pytest.raises(ImportError, match=f"{what} needs numpy: pip install numpy"):
             call()
