@@ -2,7 +2,7 @@
 
 A report costs the training one entry in a queue. Each tracker has a thread of its own, which begins the run with the
 first report and logs what has come; one that fails is told once, tried again, and never ends the training. Beyond a
-bound the oldest reports are lost for a tracker that takes none: `result.json` has all of them.
+bound reports are lost for a tracker that takes none: `result.json` has all of them.
 """
 
 from __future__ import annotations
@@ -105,7 +105,10 @@ class _Feed:
 
     def put(self, entry: str | Commit) -> None:
         """Take it down; the thread does the rest."""
-        self._queue.put(entry)
+        if self._queue.qsize() < _HELD:
+            self._queue.put(entry)
+        else:  # the library hangs
+            self._lost += 1
 
     def end(self, ending: _finishing.Ending) -> None:
         """Log what is left, and finish."""

@@ -94,9 +94,6 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--period", type=_seconds, default=_PERIOD_S, help="seconds between two looks at the store")
     given = parser.parse_args(arguments)
     add_vendored_packages()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
     try:
         run = run_directory(os.environ)
         if find_spec("tensorboard") is None:
@@ -104,6 +101,9 @@ def main(arguments: Sequence[str]) -> int:
         storage, path = resolve(run)
     except (ValueError, StorageError) as e:
         return _refuse(str(e), c.EXIT_INVALID_CONFIG)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
     if storage.scheme == "file":
         return _serve(Path(path), None, given, ended)
     with tempfile.TemporaryDirectory(prefix="paceline-tensorboard-") as directory:

@@ -299,9 +299,7 @@ def test_the_agent_knows_what_a_tracker_raises_by_itself(
         ("setup-databricks", "Databricks", "DATABRICKS_CONFIG_FILE"),
     ],
 )
-def test_the_helpers_name_the_way_out(
-    ends: tuple[Path, Mapping[str, int]], way: str, said: str, variable: str
-) -> None:
+def test_the_helpers_name_the_way_out(ends: tuple[Path, Mapping[str, int]], way: str, said: str, variable: str) -> None:
     told = json.loads((ends[0] / f"{way}.json").read_text())
     assert told["type"] == "MissingCredentialsError"
     assert said in told["message"]
