@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from paceline import _brought
 from paceline.agent import lifeline
 
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     from paceline.agent.config import AgentConfig
     from paceline.agent.errors import InvalidConfigError
 
-    add_vendored_packages()
+    _brought.reach()
     command = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     try:
         config = AgentConfig.from_env(command, os.environ)
@@ -47,23 +48,6 @@ def run() -> None:
         line.clean_up()
     # Threads that hang in a dead store must not hold the container.
     os._exit(code)
-
-
-def add_vendored_packages() -> None:
-    """What the agent brings into any image lies behind the image's own packages.
-
-    `vendor` is pure Python. `native` has compiled wheels, a directory for each Python, named as that Python names its
-    extensions (`cpython-313-x86_64-linux-gnu`): what this one could not load is not even looked at.
-    """
-    from importlib.machinery import EXTENSION_SUFFIXES
-    from pathlib import Path
-
-    import paceline
-
-    brought = Path(paceline.__file__).resolve().parent.parent.parent
-    for directory in (brought / "vendor", brought / "native" / EXTENSION_SUFFIXES[0].split(".")[1]):
-        if directory.is_dir() and str(directory) not in sys.path:
-            sys.path.append(str(directory))
 
 
 def _refuse(reason: str, problem: str, exit_code: int) -> int:

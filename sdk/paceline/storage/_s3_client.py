@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from paceline import _brought
 from paceline.storage import _s3_errors, _s3_place
-from paceline.storage._errors import StorageError
+from paceline.storage._errors import missing_package
 from paceline.storage._s3_objects import Objects
 from paceline.storage._s3_options import S3Options
 from paceline.storage._s3_sign import Credentials
@@ -24,11 +26,13 @@ class Access:
     """
 
     def __init__(self, options: S3Options) -> None:
+        if importlib.util.find_spec("boto3") is None:
+            _brought.reach()  # in a pod the agent has it
         try:
             import boto3
             import botocore.session
         except ImportError as e:
-            raise StorageError('s3:// storage needs boto3: pip install "paceline[s3]"') from e
+            raise missing_package("s3://", "boto3", "s3") from e
         self._options = options
         core = botocore.session.get_session()
         # Of a listing's CPU, half goes into dates that nobody reads here; the AWS command line leaves them as text too.

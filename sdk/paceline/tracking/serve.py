@@ -20,9 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from paceline import _brought, _trackers
 from paceline import _contract as c
-from paceline import _trackers
-from paceline.agent.main import add_vendored_packages
 from paceline.storage import RangeReader, Storage, StorageError, StorageNotFoundError, join, resolve
 from paceline.tracking import _options
 from paceline.tracking._options import say
@@ -94,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--host", default="", help="an address of this machine; all of them unless given")
     parser.add_argument("--period", type=_seconds, default=_PERIOD_S, help="seconds between two looks at the store")
     given = parser.parse_args(arguments)
-    add_vendored_packages()
+    _brought.reach()
     try:
         run = run_directory(os.environ)
         if find_spec("tensorboard") is None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-import paceline
+from paceline import _brought
 from paceline.trainer._task import TaskError, header
 
 WORKING_DIR = "working_dir.zip"
@@ -27,15 +25,12 @@ def read(name: str) -> bytes:
     Raises:
         TaskError: A file cannot be read, or `header` refuses the task.
     """
-    with _brought_packages():
-        task, archive = _from_store(name) if "://" in name else _from_directory(Path(name))
-        header(task)  # before the working directory is unpacked: the most likely mistake is told alone
-        if archive is not None:
-            sys.path.insert(0, _unpacked(archive))
-        try:
-            import cloudpickle  # noqa: F401
-        except ImportError:
-            pass  # `loads` says so
+    task, archive = _from_store(name) if "://" in name else _from_directory(Path(name))
+    header(task)  # before the working directory is unpacked: the most likely mistake is told alone
+    if archive is not None:
+        sys.path.insert(0, _unpacked(archive))
+    if importlib.util.find_spec("cloudpickle") is None:
+        _brought.reach()  # without it too, `loads` says so
     return task
 
 
@@ -73,18 +68,3 @@ def _unpacked(archive: bytes) -> str:
                 if mode := entry.external_attr >> 16 & 0o777:
                     target.chmod(mode)
     return directory
-
-
-@contextmanager
-def _brought_packages() -> Iterator[None]:
-    """In a pod the agent may have brought cloudpickle and boto3: behind the image's own packages, and for now alone."""
-    brought = Path(paceline.__file__).resolve().parent.parent.parent
-    native = brought / "native" / EXTENSION_SUFFIXES[0].split(".")[1]
-    added = [str(directory) for directory in (brought / "vendor", native) if directory.is_dir()]
-    sys.path += added
-    try:
-        yield
-    finally:
-        for directory in added:
-            if directory in sys.path:
-                sys.path.remove(directory)

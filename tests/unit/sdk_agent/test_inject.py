@@ -8,6 +8,7 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
+import boto3
 import pytest
 
 from paceline.agent.inject import inject, main
@@ -52,7 +53,7 @@ def test_the_run_script_becomes_the_agent_and_the_process_finds_paceline(injecte
 
 def agent_sees(volume: Path, program: str, **env: str) -> list[str]:
     """What the agent's own interpreter prints, with what it has put on its path."""
-    code = f"from paceline.agent.main import add_vendored_packages as add; add(); {program}"
+    code = f"from paceline import _brought; _brought.reach(); {program}"
     full = {"PYTHONPATH": str(volume / "core"), **env}
     done = subprocess.run([sys.executable, "-c", code], env=full, capture_output=True, text=True, check=True)
     return done.stdout.split()
@@ -102,3 +103,19 @@ def test_a_missing_source_is_an_error_with_its_path(
     monkeypatch.setenv("PACELINE_INJECT_SOURCE", "/no/such/place")
     assert main([str(tmp_path)]) == 1
     assert "/no/such/place" in capsys.readouterr().err
+
+
+def test_a_process_in_an_image_without_boto3_has_the_agents_for_storage(injected: Path) -> None:
+    """A dataset on S3, say, is read by the training process itself."""
+    vendor = Path(boto3.__file__).parent.parent
+    shutil.rmtree(injected / "vendor")
+    (injected / "vendor").symlink_to(vendor)
+    program = (
+        "import sys; from paceline.storage import resolve; storage, _ = resolve('s3://bucket/x?region=eu-west-1');"
+        "print('boto3' in sys.modules); print(storage._client.meta.region_name)"
+    )
+    # -S: no site-packages, as in an image that has nothing but Python.
+    environment = {"PYTHONPATH": str(injected / "core")}
+    command = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["False", "eu-west-1"], done.stderr
