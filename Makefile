@@ -45,11 +45,11 @@ lint: $(SYNCED) ## ruff, formatting, import layers
 
 .PHONY: types
 types: $(SYNCED) ## mypy, strict
-	@.venv/bin/mypy
+	@.venv/bin/mypy --cache-dir $(CACHE)/mypy
 
 .PHONY: unit
-unit: $(SYNCED) ## Unit and contract tests, a part of the simulation; planning/, policies/, resources/ at 100 % branches
-	@$(PYTEST) tests/unit tests/contract tests/simulation -n 2 -m "not slow" \
+unit: $(SYNCED) ## Unit and contract tests; planning/, policies/, resources/ at 100 % branches
+	@$(PYTEST) tests/unit tests/contract -n 2 -m "not slow" \
 	  --cov=paceline_operator.planning --cov=paceline_operator.policies --cov=paceline_operator.resources \
 	  --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
 
@@ -59,7 +59,7 @@ test-fast: lint types ## Everyday checks, under two minutes
 
 .PHONY: simulation
 simulation: $(SYNCED) ## The operator dies, or a reply is lost, at every write of every scenario
-	@nice $(PYTEST) tests/simulation -n 2 -q -m slow
+	@nice $(PYTEST) tests/simulation -n 2 -q
 
 .PHONY: simulate
 simulate: $(SYNCED) ## 20,000 simulated histories (HISTORIES=N FROM=SEED SIMULATE_SECONDS=S); REPLAY=<seed or printed history> tells one
@@ -79,7 +79,7 @@ frameworks: .venv-torch/.synced .venv-tensorflow/.synced ## The Python API with 
 	@.venv-torch/bin/pytest tests/frameworks/torch && .venv-tensorflow/bin/pytest tests/frameworks/tensorflow
 
 .PHONY: crash
-crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_SAMPLE=TEXT: about half, CRASH_FULL=1: every repetition
+crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_SAMPLE=TEXT: about 40 %, CRASH_FULL=1: every repetition
 	@$(PYTEST) tests/crash
 
 .PHONY: e2e
@@ -119,9 +119,10 @@ fix: $(SYNCED) ## Format and mend what ruff can
 
 # --- artefacts --------------------------------------------------------------------------------
 .PHONY: images
-images: ## Build the operator, torch and TensorFlow images with Docker or Podman
+images: ## Build the operator, torch, trackers and TensorFlow images with Docker or Podman
 	@tool=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is installed"; exit 1; }; \
 	$$tool build -t paceline/operator:dev . && $$tool build -t paceline/torch:dev images/torch && \
+	$$tool build -t paceline/trackers:dev images/trackers && \
 	$$tool build -t paceline/tensorflow:dev images/tensorflow
 
 .PHONY: docs

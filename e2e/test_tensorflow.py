@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
@@ -58,3 +59,19 @@ def test_two_pods_train_together_and_go_on_after_one_is_killed(space: Workspace,
     for index in (0, 1):
         log = space.kube.kubectl("logs", f"{NAME}-1-{index}", "-n", space.namespace, "-c", "worker")
         assert f"resumes after epoch {resumed + 1}" in log
+
+
+def test_a_plain_tensorflow_script_runs_unchanged(space: Workspace) -> None:
+    """Row A9: only `framework: tensorflow` says that this is TensorFlow."""
+    example = "plain-tensorflow-script"
+    job, maps = load_example(example), script_maps(example)
+    assert "paceline" not in "".join(maps[0]["data"].values()).lower()
+    job["spec"]["image"] = TENSORFLOW_IMAGE
+    space.submit(*maps, job)
+    name = job["metadata"]["name"]
+    assert space.wait_phase(name, "Succeeded", timeout_s=START_S)["restarts"] == 0
+    for index in (0, 1):
+        log = space.kube.kubectl("logs", f"{name}-0-{index}", "-n", space.namespace, "-c", "worker")
+        told = re.search(rf"worker {index} of 2: accuracy (\S+)", log)
+        assert told, log
+        assert float(told[1]) > BETTER_THAN_CHANCE

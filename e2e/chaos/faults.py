@@ -155,9 +155,10 @@ FAULTS = (
           detected_within_s=30),
     Fault("network between two pods cut", _cut_network, NODE_GONE, "preemption", heal_after_s=60, detected_within_s=40),
     Fault("Service deleted", _delete_service),
-    Fault("kill -9 of the operator", _kill_operator),
+    # First, since the kubelet waits 10 s before it starts a container that dies twice within ten minutes.
     Fault("kill -9 of operator and worker", _operator_and_worker, frozenset({"WorkerFailed"}), "restart", rank=3,
           detected_within_s=60),
+    Fault("kill -9 of the operator", _kill_operator),
     Fault("API server down for 10 s", _kill_of_bed("kube-apiserver"), heal_after_s=10),
     Fault("etcd down for 5 s", _kill_of_bed("etcd"), heal_after_s=5),
     Fault("scheduler down for 10 s, and a worker killed", _scheduler_and_worker, frozenset({"WorkerFailed"}), "restart",

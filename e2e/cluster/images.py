@@ -16,6 +16,7 @@ from e2e.cluster.progress import Progress
 OPERATOR_IMAGE = "docker.io/paceline/operator:dev"
 TORCH_IMAGE = "docker.io/paceline/torch:dev"
 TENSORFLOW_IMAGE = "docker.io/paceline/tensorflow:dev"
+TRACKERS_IMAGE = "docker.io/paceline/trackers:dev"
 BUNDLED_IMAGE = "docker.io/paceline/bundled:dev"
 # Where this machine keeps its certificates and pip its settings: shown to builds, never part of an image.
 _HOST_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
@@ -39,6 +40,12 @@ def tensorflow_image() -> Path:
     return build_image(folder / "Dockerfile", folder, TENSORFLOW_IMAGE, {})
 
 
+def trackers_image() -> Path:
+    """The torch image with the experiment trackers as an archive for `Bed.load_image`."""
+    folder = REPOSITORY / "images" / "trackers"
+    return build_image(folder / "Dockerfile", folder, TRACKERS_IMAGE, {"BASE": TORCH_IMAGE}, on=torch_image())
+
+
 def bundled_image() -> Path:
     """An image that has the agent and the SDK installed, as an archive for `Bed.load_image`."""
     return build_image(SOURCE / "bundled.Dockerfile", REPOSITORY, BUNDLED_IMAGE, {})
@@ -46,7 +53,7 @@ def bundled_image() -> Path:
 
 # What Paceline runs with, and that with what only tests need.
 OWN = (operator_image, torch_image)
-ALL = (*OWN, tensorflow_image, bundled_image)
+ALL = (*OWN, trackers_image, tensorflow_image, bundled_image)
 
 
 def torch_base() -> None:
@@ -54,7 +61,9 @@ def torch_base() -> None:
     bases.ensure(bases.TORCH)
 
 
-def build_image(dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, str]) -> Path:
+def build_image(
+    dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, str], *, on: Path | None = None
+) -> Path:
     """Build an image and return it as a docker archive, cached by content.
 
     Args:
@@ -63,13 +72,14 @@ def build_image(dockerfile: Path, context: Path, tag: str, build_args: Mapping[s
         context: Only what the Dockerfile copies from it counts for the cache.
         tag: Complete name: `docker.io/...:tag`.
         build_args: As for `docker build --build-arg`.
+        on: Archive of the image that BASE names, where that is one of ours.
     """
     text = dockerfile.read_text()
     arguments = dict(build_args)
     base = None if "BASE" in arguments else bases.standing_for(default_base(text))
     if base:
         arguments = {"BASE": base.image, **base.build_args, **arguments}
-    key = content_key(text, context, tag, arguments)
+    key = content_key(text, context, tag, {**arguments, "on": on.stem} if on else arguments)
     name = re.sub(r"[^a-z0-9.]+", "-", tag.lower())
     target = paths.cache() / "images" / "built" / f"{name}-{key}.tar"
     if target.exists():
@@ -84,6 +94,9 @@ def build_image(dockerfile: Path, context: Path, tag: str, build_args: Mapping[s
                 with progress.step(f"base image {base.key} from Debian packages"):
                     bases.ensure(base)
             with progress.step(f"build image {tag}"):
+                # An archive may come from a cache that has nothing of buildah's.
+                if on and not buildah("images", "--quiet", arguments["BASE"], check=False).strip():
+                    buildah("pull", "--quiet", f"docker-archive:{on}")
                 _build(dockerfile, context, tag, arguments, target)
     return target
 

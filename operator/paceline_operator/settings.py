@@ -46,6 +46,12 @@ class DefaultStorage(_Model):
     secret_ref: SecretRef | None = None
 
 
+class TensorBoard(_Model):
+    """Whether jobs get a TensorBoard of their own (`spec.tracking.tensorboard.serve`)."""
+
+    enabled: bool = True
+
+
 class LeaderElection(_Model):
     """Which of several replicas works."""
 
@@ -65,6 +71,7 @@ class Settings(_Model):
     accelerators: dict[str, dict[str, str]] = Field(default_factory=dict)
     pod_security: Literal["restricted", "none"] = "restricted"
     run_as_user: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1000
+    tensorboard: TensorBoard = TensorBoard()
     leader_election: LeaderElection = LeaderElection()
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     progress_poll_seconds: Annotated[float, Field(ge=0.2, le=3600)] = 3.0
@@ -83,6 +90,7 @@ class Settings(_Model):
             accelerators=self.accelerators,
             pod_security=self.pod_security,
             run_as_user=self.run_as_user,
+            tensorboard=self.tensorboard.enabled,
         )
 
 

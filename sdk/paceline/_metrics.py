@@ -14,6 +14,7 @@ from typing import Any
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_TEXT = 40  # characters of a value where people read it
 _TENSOR_MODULES = ("torch", "tensorflow", "jax", "jaxlib", "keras", "cupy")
 
 
@@ -91,6 +92,14 @@ def flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flat(value, f"{prefix}{key}/")
         else:
             yield prefix + key, value
+
+
+def short(value: Any) -> str:
+    """A value as a line for people has it: six digits of a float; a list may have thousands of items, so not all."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = " ".join(str(value)[: _TEXT + 1].split())
+    return text if len(text) <= _TEXT else text[:_TEXT] + "..."
 
 
 def _plain(value: Any, where: str, above: tuple[int, ...]) -> Any:

@@ -13,7 +13,9 @@ from paceline.api import TrainJobSpec, check
 from paceline.cli import manifests
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-MANIFESTS = [path for path in sorted(EXAMPLES.rglob("*.yaml")) if path.name != "kustomization.yaml"]
+# What a job needs beside it, such as a tracking server, is plain Kubernetes.
+OTHER = {"kustomization.yaml", "server.yaml"}
+MANIFESTS = [path for path in sorted(EXAMPLES.rglob("*.yaml")) if path.name not in OTHER]
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
 
 

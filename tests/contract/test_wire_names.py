@@ -30,6 +30,7 @@ def test_the_other_names_agree() -> None:
     assert sdk.REASON_STORAGE == operator.AGENT_STORAGE_ERROR
     assert sdk.REASON_CONFIG == operator.AGENT_INVALID_CONFIG
     assert sdk.REASON_COMMAND == operator.AGENT_COMMAND_NOT_STARTED
+    assert sdk.REASON_CREDENTIALS == operator.AGENT_MISSING_CREDENTIALS
 
 
 def test_an_agent_finds_the_attempt_before_by_the_names_that_the_operator_gives() -> None:

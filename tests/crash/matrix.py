@@ -6,8 +6,8 @@ training process. It counts when three recordings show it.
 
 An attempt stores four checkpoints by the same steps. The second is hit at each of them, the third too, since retention
 deletes an older one there; of the first and the last, each operation is. `CRASH_FULL=1` hits everything everywhere.
-`CRASH_SAMPLE=TEXT` leaves about half out: every kind of step with every victim stays, and of its repetitions those that
-TEXT chooses, so that a run with another text hits others.
+`CRASH_SAMPLE=TEXT` leaves more than half out: every operation of every process with every victim stays. At
+which of its steps it is hit, TEXT chooses, and a sixth of the other cases, so that a run with another text hits others.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from tests.crash.pool import Pool
 from tests.support.crash_case import Case
 from tests.support.crash_points import Form, Shot
 from tests.support.crash_watch import WRITES
-from tests.support.sampling import in_third
+from tests.support.sampling import chosen
 
 _FULL = bool(os.environ.get("CRASH_FULL"))
 SAMPLE = os.environ.get("CRASH_SAMPLE", "")
+_ALSO_ONE_OF = 6  # of the cases of a sample that repeat another
 _RECORDINGS = 3
 _REPEATED = re.compile(r"checkpoint_00000[03]")  # by the same steps as 1 and 2
 # A case on S3 costs four of those in a directory: there it is the requests that matter, and of reads only the first.
@@ -48,6 +49,7 @@ _NAMED = re.compile(
 )
 _WRITING = re.compile(rf"^({'|'.join(WRITES)})\(")
 _REQUESTS = re.compile(r"^(GET|HEAD|PUT|POST|DELETE)\(")
+_STEP = re.compile(r"\)\.(before|after|half|lost|\w+\([^()/]*\))(#\d+)?$")  # after an operation: a step inside it
 # Where the first of two crashes happens, and what it leaves for the second attempt to mend.
 FIRST_CRASHES = {
     "while a file is stored": r"put_file\(checkpoint_000001/shard-0\)\.half",
@@ -88,16 +90,21 @@ def groups(pool: Pool) -> dict[str, list[Case]]:
 
 
 def sample(cases: Sequence[Case], text: str) -> list[Case]:
-    """Every step with every victim once, whatever its numbers, and a third of the others: `text` decides which."""
+    """Every operation with every victim once, whatever its numbers, and a part of the others: `text` decides which."""
     kept: set[Case] = set()
     seen: set[str] = set()
-    # Of the cases of a step any may come first.
+    # Of the cases of an operation any may come first.
     for case in sorted(cases, key=lambda case: zlib.crc32(f"{case.id} {text}".encode())):
-        step = re.sub(r"\d+", "", case.id)
-        if step not in seen or in_third(text, case.id):
+        operation = _operation(case)
+        if operation not in seen or chosen(text, case.id, _ALSO_ONE_OF):
             kept.add(case)
-        seen.add(step)
+        seen.add(operation)
     return [case for case in cases if case in kept]
+
+
+def _operation(case: Case) -> str:
+    """What is hit and who: not at which repetition, and not at which step inside the operation."""
+    return re.sub(r"\d+|#\d+$", "", _STEP.sub(")", case.id))
 
 
 def points(pool: Pool, case: Case, attempt: int = 0) -> list[Point]:

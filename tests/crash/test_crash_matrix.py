@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.crash.conftest import note
+from tests.crash.matrix import SAMPLE
 from tests.crash.pool import Pool
 from tests.support import crash_agent, crash_watch
 from tests.support.crash_case import Case
@@ -33,14 +34,14 @@ def test_no_crash_loses_or_damages_a_checkpoint(group: str, pool: Pool, matrix: 
     told = "\n".join(f"{o.id}\n    " + "\n    ".join(o.problems) for o in failed)
     assert not failed, f"{len(failed)} of {len(outcomes)} cases; replay: python -m tests.crash.replay ID\n{told}"
     missed = [outcome.id for outcome in outcomes if not outcome.reached]
-    assert len(missed) <= _MISSED_SHARE.get(group, _MISSED_SHARE_ELSEWHERE) * len(outcomes), (
+    assert len(missed) <= max(1.0, _MISSED_SHARE.get(group, _MISSED_SHARE_ELSEWHERE) * len(outcomes)), (
         f"these points were not reached: {missed}"
     )
 
 
 def test_the_matrix_has_every_victim_at_every_kind_of_step(matrix: dict[str, list[Case]]) -> None:
     ids = [case.id for cases in matrix.values() for case in cases]
-    assert len(set(ids)) == len(ids) >= 500
+    assert len(set(ids)) == len(ids) >= (400 if SAMPLE else 1000)
     shots = [case.shots[-1] for cases in matrix.values() for case in cases]
     assert {shot.victim for shot in shots} == {"lead", "agent1", "rank0", "rank1", "server"}
     # The steps of docs/design/0003 leave no doubt what they are called; a renamed one must not vanish from the matrix.

@@ -1,10 +1,10 @@
-"""Real servers for the integration tests: one control plane and one S3 server for the whole session."""
+"""Real servers for the integration tests; the heavy ones end with the last test that needs them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from e2e.cluster import Bed, bed, hadoop
 from e2e.cluster.gcs import GcsServer
 from e2e.cluster.hdfs import HdfsServer
 from e2e.cluster.s3 import S3Server
+from tests.support import servers
 from tests.support.crdserver import crd_server
 from tests.support.faultproxy import FaultProxy
 from tests.support.full_disk import CannotMountError, SmallDisk, mounted
@@ -24,12 +25,23 @@ os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 __all__ = ["api_server", "crd_server", "fault_proxy", "gcs_server", "hdfs_server", "s3_server", "small_disk"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that share a heavy server follow one another."""
+    servers.group(items, below=Path(__file__).parent)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the heavy server that the next test does not need, after the fixtures of this one."""
+    servers.end_unused(nextitem)
+
+
 @pytest.fixture(scope="session")
-def api_server() -> Iterator[Bed]:
+def api_server() -> Bed:
     """Return a real API server (etcd, apiserver, controller-manager, scheduler), without nodes; one a process."""
     name = "-".join(["integration", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
-    with bed(name=name, nodes=0, s3=False, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as b:
-        yield b
+    keep = bool(os.environ.get("PACELINE_KEEP_BED"))
+    return servers.hold("api_server", bed(name=name, nodes=0, s3=False, keep=keep))
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +66,16 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
 
 
 @pytest.fixture(scope="session")
-def hdfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HdfsServer]:
+def hdfs_server(tmp_path_factory: pytest.TempPathFactory) -> HdfsServer:
     """Return a real HDFS on loopback; without Java its tests are skipped. A test that stops it starts it again."""
     if sentence := hadoop.missing():
         pytest.skip(sentence)
-    server = HdfsServer.start_local(tmp_path_factory.mktemp("hdfs"))
+    return servers.hold("hdfs_server", _hdfs(tmp_path_factory.mktemp("hdfs")))
+
+
+@contextmanager
+def _hdfs(directory: Path) -> Iterator[HdfsServer]:
+    server = HdfsServer.start_local(directory)
     try:
         yield server
     finally:

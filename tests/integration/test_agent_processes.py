@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from paceline.agent import workdir
-from tests.support.agents import Job, job, wait_for
+from tests.support.agents import SDK, Job, job, wait_for
 
 STEPS = """
     from paceline import train
@@ -354,3 +354,13 @@ def test_a_working_directory_that_cannot_be_written_is_replaced_by_links() -> No
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_in_a_tensorflow_job_tf_keras_is_the_one_that_can_train_where_it_is_installed(tmp_path: Path) -> None:
+    """As in a pod whose image brings tf-keras and sets nothing. Which cases there are: test_keras_choice.py."""
+    (tmp_path / "packages/tf_keras").mkdir(parents=True)
+    (tmp_path / "packages/tf_keras/__init__.py").touch()
+    path = os.pathsep.join([str(SDK), str(tmp_path / "packages")])
+    with job(tmp_path, PYTHONPATH=path, TF_CONFIG='{"task": {"index": 0}}') as running:
+        told = running.train("import os; print('keras:', os.environ.get('TF_USE_LEGACY_KERAS'))")
+        assert "keras: 1" in told.log

@@ -13,7 +13,9 @@ import yaml
 from e2e.cluster import Bed
 from paceline.api import TrainJob, TrainJobSpec, TrainJobStatus
 from paceline.api.schema import trainjob_schema
+from tests.contract.test_docs_manifests import WITH_YAML, kind_of, spec_of
 from tests.support.apiserver import merged, send
+from tests.support.docs import EXAMPLES
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
 
 NAMESPACE = "models"
@@ -108,6 +110,24 @@ def test_the_api_server_fills_in_what_the_models_fill_in(
     assert with_quantities_as_text(create(sent.to_body())["spec"]) == sent.to_body()["spec"]
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(pytest.param(spec_of(block), id=block.id) for block in WITH_YAML if kind_of(block) == "fragment"),
+        *(
+            pytest.param(found["spec"], id=str(file.relative_to(EXAMPLES)))
+            for file in sorted(EXAMPLES.rglob("*.yaml"))
+            for found in yaml.safe_load_all(file.read_text())
+            if found["kind"] == "TrainJob"
+        ),
+    ],
+)
+def test_the_api_server_takes_what_the_documentation_shows(
+    create: Callable[[dict[str, Any]], dict[str, Any]], spec: dict[str, Any]
+) -> None:
+    create({**make_trainjob(namespace=NAMESPACE).body(), "spec": spec})
+
+
 def test_the_full_manifest_sets_every_field_of_the_schema() -> None:
     missing = list(unset(FULL["spec"], trainjob_schema()["properties"]["spec"], "spec"))
     owned = [f"spec.podTemplate.spec.{name}" for name in ("restartPolicy", "hostname", "subdomain")]
@@ -153,6 +173,7 @@ FIXED = {
     "podTemplate": {"spec": {"nodeSelector": {"disk": "ssd"}}},
     "storage": {"path": "s3://other/place"},
     "credentials": [{"secretRef": {"name": "s"}}],
+    "tracking": {"wandb": {}},
     "checkpoints": {"keep": 7},
     "artifacts": {"sync": True},
     "scheduling": {"priorityClassName": "high"},

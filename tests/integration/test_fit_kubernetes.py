@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -20,6 +24,9 @@ from paceline import train
 from paceline.client.errors import ClusterError
 from paceline.train import FailureConfig, RunConfig, ScalingConfig
 from paceline.trainer import Kubernetes, RunHandle, Trainer
+from paceline.trainer.cluster import ending
+from tests.support import docs
+from tests.support.agents import wait_for
 from tests.support.crdserver import crd_server
 
 __all__ = ["crd_server"]
@@ -126,7 +133,7 @@ def test_without_the_right_to_it_nothing_is_created(crd_server: Bed, namespace: 
     assert crd_server.kubectl("get", "trainjob", "-n", namespace, "-o", "name") == ""
 
 
-def test_a_large_task_goes_by_way_of_storage_and_the_result_comes_from_there(
+def test_a_large_task_and_its_datasets_go_by_way_of_storage_and_the_result_comes_from_there(
     crd_server: Bed, namespace: str, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = f"fit-{uuid.uuid4().hex[:6]}"
@@ -141,34 +148,79 @@ def test_a_large_task_goes_by_way_of_storage_and_the_result_comes_from_there(
     def uses_helper() -> None:
         from helper_of_this_run import LR  # type: ignore[import-not-found]
 
-        print("learning rate", LR)
+        images, labels = train.get_dataset_shard("images"), train.get_dataset_shard("labels")
+        rows = [len(batch["x"]) for batch in images.iter_batches(batch_size=8)]
+        print("learning rate", LR, rows, next(iter(labels.iter_batches()))["y"].tolist())
 
+    client = s3_server.client()
+    pq.write_table(pa.table({"x": range(12)}), buffer := io.BytesIO())
+    client.put_object(Bucket=bucket, Key="data/0.parquet", Body=buffer.getvalue())
     run = Trainer(
         uses_helper,
+        datasets={  # the one is read by the pods, with their own keys; the other travels with the function
+            "images": f"s3://{bucket}/data/*.parquet?endpoint_override={s3_server.endpoint}",
+            "labels": pa.table({"y": [3, 1, 2]}),
+        },
         run_config=RunConfig(name="large", storage_path=path),
         backend=Kubernetes(image="i", namespace=namespace, working_dir=tmp_path),
     )
     handle = run.fit(detach=True)
     command = _get(crd_server, namespace, "trainjob", "large")["spec"]["command"]
+    task = command[3].partition("?")[0].partition(f"{bucket}/")[2]
+    assert s3_server.secret_key.encode() not in client.get_object(Bucket=bucket, Key=task)["Body"].read()
     assert command[3].startswith(f"s3://{bucket}/runs/large/.paceline/task/")
     # What a pod would do, with the variables of spec.storage.secretRef.
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"], **keys}
     worker = [sys.executable, *command[1:]]
     done = subprocess.run(worker, env=environment, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("learning rate 0.25\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("learning rate 0.25 [8, 4] [3, 1, 2]\n", 0), done.stderr
     gone = subprocess.run(
         [*worker[:-1], command[3].replace("task?", "none?")], env=environment, capture_output=True, check=False
     )
     assert gone.returncode == 64
     assert b"Traceback" not in gone.stderr
 
-    client = s3_server.client()
     client.put_object(Bucket=bucket, Key="runs/large/result.json", Body=b'{"lr": 0.25, "step": 1}\n')
     status = {"status": {"phase": "Succeeded", "result": {"path": path.replace("runs?", "runs/large?")}}}
     crd_server.kubectl(
         "-n", namespace, "patch", "trainjob", "large", "--subresource=status", "--type=merge", "-p", json.dumps(status)
     )
     assert handle.result().metrics == {"lr": 0.25, "step": 1}
+
+
+def test_the_page_runs(crd_server: Bed, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no nodes: what an operator would tell of a run that has ended is told by this test."""
+    start, find, manifest = docs.python("docs/guides/fit-on-kubernetes.md")
+    monkeypatch.chdir(tmp_path)
+
+    def in_this_namespace(block: str) -> str:
+        assert 'namespace="ml"' in block
+        return block.replace('namespace="ml"', f"namespace={namespace!r}")
+
+    def end() -> None:
+        wait_for(lambda: crd_server.kubectl("-n", namespace, "get", "trainjobs", "-o", "name"))
+        result = {"path": "s3://bucket/runs/digits", "metrics": {"loss": 1}}
+        crd_server.kubectl(
+            "-n", namespace, "patch", "trainjob", "digits", "--subresource=status", "--type=merge",
+            "-p", json.dumps({"status": {"phase": "Succeeded", "result": result}}),
+        )  # fmt: skip
+
+    monkeypatch.setattr(ending, "PATIENCE_S", 0.1)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    operator = threading.Thread(target=end)
+    operator.start()
+    exec(in_this_namespace(start), names)
+    operator.join()
+    assert names["result"].metrics == {"loss": 1}
+    job = _get(crd_server, namespace, "trainjob", "digits")
+    assert job["spec"]["workers"]["resources"] == {"cpu": "8", "memory": "32Gi", "gpu": 1}
+    names["result"] = None
+    exec(in_this_namespace(find), names)
+    assert names["result"].metrics == {"loss": 1}
+    exec(manifest, names)
+    written = list(yaml.safe_load_all(Path("digits.yaml").read_text()))
+    assert [found["kind"] for found in written] == ["ConfigMap", "TrainJob"]
+    assert written[1]["spec"]["command"] == job["spec"]["command"]
 
 
 def _get(bed: Bed, namespace: str, kind: str, name: str) -> dict[str, Any]:

@@ -55,6 +55,10 @@ class Cluster:
     def services(self) -> list[dict[str, Any]]:
         return self._list("services")
 
+    def deployments(self) -> list[dict[str, Any]]:
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments"
+        return list(self.bed.api.call("GET", path)["items"])
+
     def pods(self, attempt: int | None = None) -> list[dict[str, Any]]:
         selector = "paceline.dev/job" if attempt is None else f"paceline.dev/attempt={attempt}"
         return self._list("pods", f"?labelSelector={quote(selector)}")
@@ -65,6 +69,13 @@ class Cluster:
     def run(self, *pods: str) -> None:
         for pod in pods:
             self._pod_status(pod, "Running", {"running": {"startedAt": "2026-01-02T03:04:05Z"}})
+
+    def bind(self, pod: str) -> None:
+        target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"name": "by-hand"}}
+        self.bed.api.call("POST", f"{self._path('pods', pod)}/binding", target)
+
+    def wait_for_key(self, pod: str, said: str) -> None:
+        self._pod_status(pod, "Pending", {"waiting": {"reason": "CreateContainerConfigError", "message": said}})
 
     def succeed(self, *pods: str, message: str = "") -> None:
         for pod in pods:
@@ -321,6 +332,40 @@ def test_ttl_deletes_the_finished_job_and_what_it_owns(watched: Cluster) -> None
     watched.succeed("digits-0-0", "digits-0-1")
     until(watched.jobs, [])
     until(watched.names, set())
+
+
+def test_a_tensorboard_stands_beside_the_workers_and_goes_with_the_job(watched: Cluster) -> None:
+    served = two(watched).storage("s3://bucket/runs", secret="s3").tracking(tensorboard={"serve": True}, wandb={})
+    watched.apply(served)
+    until(watched.names, {"digits-0-0", "digits-0-1"})
+    until(lambda: [found["metadata"]["name"] for found in watched.deployments()], ["digits-tensorboard"])
+    until(lambda: sorted(found["metadata"]["name"] for found in watched.services()), ["digits", "digits-tensorboard"])
+    watched.succeed("digits-0-0", "digits-0-1")
+    until(lambda: watched.status().get("phase"), "Succeeded")
+    assert len(watched.deployments()) == 1
+    watched.delete("trainjobs")
+    until(watched.deployments, [])
+    until(watched.services, [])
+
+
+def test_a_missing_key_is_told_once_until_the_pods_run(watched: Cluster) -> None:
+    watched.apply(two(watched).env_from_secret("WANDB_API_KEY", "wandb", "KEY"))
+    until(watched.names, {"digits-0-0", "digits-0-1"})
+    for pod in ("digits-0-0", "digits-0-1"):
+        watched.bind(pod)
+        watched.wait_for_key(pod, f"couldn't find key KEY in Secret {watched.namespace}/wandb")
+    until(lambda: _lacking(watched), ("True", "MissingSecret"))
+    found = [message for reason, message in watched.events() if reason == "MissingSecret"]
+    watched.run("digits-0-0", "digits-0-1")
+    until(lambda: _lacking(watched), ("False", "Found"))
+    until(lambda: len([1 for reason, _ in watched.events() if reason == "MissingSecret"]), 1)
+    (told,) = found or [message for reason, message in watched.events() if reason == "MissingSecret"]
+    assert 'has no key "KEY", and spec.env WANDB_API_KEY needs it' in told
+
+
+def _lacking(cluster: Cluster) -> tuple[str, str] | None:
+    found = [c for c in cluster.status().get("conditions", []) if c["type"] == "MissingCredentials"]
+    return (found[0]["status"], found[0]["reason"]) if found else None
 
 
 def test_a_namespace_that_is_not_watched_is_left_alone(watched: Cluster, crd_server: Bed) -> None:

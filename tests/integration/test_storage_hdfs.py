@@ -78,17 +78,22 @@ def test_one_process_is_one_user_to_hdfs(hdfs_server: HdfsServer, monkeypatch: p
 
 
 FORKING = """
-import multiprocessing, sys
+import gc, multiprocessing, sys
 from paceline.storage import StorageError, resolve
+from paceline.storage._arrow_filesystem import to_arrow
 
 storage, path = resolve(sys.argv[1])
 assert storage.size(path) is None
+opened = to_arrow(storage, path)[0]  # lies in the cache of fsspec, which every forked child empties
 
 def child():
+    global storage, opened
     try:
         storage.size(path)
     except StorageError as e:
         answers.put(str(e))
+    storage = opened = None
+    gc.collect()  # frees the parent's clients
 
 context = multiprocessing.get_context("fork")
 answers = context.SimpleQueue()

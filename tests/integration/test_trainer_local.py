@@ -262,14 +262,13 @@ class Script:
         env = {**os.environ, "PIDS": str(self.pids), "PYTHONPATH": str(SDK)}
         with self._out.open("wb") as out:
             return subprocess.Popen(
-                [sys.executable, str(self.path)],
+                # Whatever runs the tests in the background may ignore SIGINT, and that is inherited.
+                ["env", "--default-signal=INT", sys.executable, str(self.path)],
                 env=env,
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                # Whatever runs the tests in the background may ignore it, and that is inherited.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property

@@ -1,4 +1,4 @@
-"""The Python of docs/guides/training-with-python.md runs as it stands there."""
+"""The Python of the pages that need no framework runs as it stands there."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 from paceline.train import Result
-from tests.support.agents import SDK
+from tests.support import docs
+from tests.support.agents import SDK, job
 from tests.support.timeouts import AGENT_RUN_S
 
-PAGE = Path(__file__).parents[2] / "docs/guides/training-with-python.md"
+PAGE = docs.ROOT / "docs/guides/training-with-python.md"
 
 
 def test_the_guide_runs(tmp_path: Path) -> None:
-    blocks = re.findall(r"^ *```python\n(.*?)^ *```", PAGE.read_text(), re.M | re.S)
+    blocks = docs.python("docs/guides/training-with-python.md")
     assert len(blocks) == 4
     script = tmp_path / "train.py"
-    script.write_text("\n".join(textwrap.dedent(block) for block in blocks))
+    script.write_text("\n".join(blocks))
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PACELINE_")}
     done = subprocess.run(
         [sys.executable, str(script)],
@@ -45,3 +45,38 @@ def test_the_guide_runs(tmp_path: Path) -> None:
         "checkpoint_000004",
     ]
     assert str(Result.from_path(runs / "broken").error).startswith("rank 0 failed: ValueError: loss is nan")
+
+
+PREEMPTED = """
+import os, signal, time
+from pathlib import Path
+
+first = os.environ["PACELINE_ATTEMPT"] == "0"
+steps = 10_000 if first else int(os.environ["STEPS"])
+
+def load(directory):
+    return int(Path(directory, "step").read_text())
+
+def save(directory, step):
+    Path(directory, "step").write_text(str(step))
+
+def train_step():
+    time.sleep(0.005)
+    if first and step == 3:
+        os.kill(os.getppid(), signal.SIGTERM)  # as the kubelet tells the pod, whose first process is the agent
+    return 1 / step
+
+"""
+
+
+def test_the_loop_of_the_page_about_preemption_loses_no_step(tmp_path: Path) -> None:
+    (block,) = docs.python("docs/guides/preemption.md")
+    script = f"{PREEMPTED}{block}\nprint('from', start, 'to', step, stop, flush=True)\n"
+    with job(tmp_path) as running:
+        stopped = running.train(script)
+        reached = re.search(r"from 0 to (\d+) True", stopped.log)
+        assert reached, stopped.log
+        assert 3 <= int(reached[1]) < 500
+        resumed = running.train(script, attempt=1, STEPS=str(int(reached[1]) + 2))
+        assert f"from {reached[1]} to {int(reached[1]) + 2} False" in resumed.log
+        assert [line["step"] for line in running.results()] == [int(reached[1])]

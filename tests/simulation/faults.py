@@ -14,8 +14,10 @@ from tests.simulation.outages import NOT_READY_S
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-# The work queue waits up to a minute after many failures, the informer half of one.
-RETRIES_S = 65.0
+STRUCK_S = 10.0
+"""After a write that goes wrong: one that was refused is asked for again after 5 s."""
+STRUCK_MAX_S = 65.0
+"""The work queue waits up to a minute after many failures in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,8 @@ def slow(world: World, fault: Fault) -> None:
 def outage(world: World, fault: Fault) -> None:
     """The API server does not answer for `s` seconds."""
     world.network.down_until = world.time() + fault.s
+    # Waits between tries are doubled: the last one may be as long as the outage was.
+    world.excuse(2 * fault.s + STRUCK_S)
     for kind in list(world.api.objects):
         world.network.disturb(kind, "broken")
 
@@ -262,9 +266,9 @@ KINDS: dict[str, Kind] = {
     "edit": Kind(edit),
     "deadline": Kind(deadline), "touch": Kind(touch), "unpod": Kind(unpod), "force": Kind(force),
     "unservice": Kind(unservice), "evict": Kind(evict), "preempt": Kind(preempt), "drain": Kind(drain),
-    "down": Kind(down), "cut": Kind(cut), "image": Kind(image), "arm": Kind(arm, RETRIES_S),
+    "down": Kind(down), "cut": Kind(cut), "image": Kind(image), "arm": Kind(arm),
     "quota": Kind(quota, 15.0), "gate": Kind(gate),
-    "slow": Kind(slow, 30.0), "outage": Kind(outage, RETRIES_S + 30.0),
+    "slow": Kind(slow, 30.0), "outage": Kind(outage),
     "lag": Kind(lag, 10.0),
     "broken": Kind(broken, 10.0), "expired": Kind(expired, 10.0), "again": Kind(again, 5.0),
     "crash": Kind(crash, 10.0), "takeover": Kind(takeover, 10.0),

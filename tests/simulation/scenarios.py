@@ -63,6 +63,9 @@ SCENARIOS = {
     "made anew while it is created": Scenario("job a pods=2; at 0.02 delete on=a s=0.01", {"a": DONE}),
     "deleted while nobody watches": Scenario("job a pods=2; job b pods=1; at 12 unseen on=a", {"b": DONE}),
     "deleted while nobody watches, the only one": Scenario("job a pods=1 clean=All; at 12 unseen on=a", {}),
+    "deleted while nobody watches, and while its names are taken": Scenario(
+        "world nodes=1; job a pods=2; at 3 cut on=node-1 s=45; at 8 delete on=a s=1; at 15 unseen on=a", {}
+    ),
     "backoff": Scenario(
         "job a pods=1 initial=2 ends=fail/0/0.5/1+fail/0/0.5/1+fail/0/0.5/1", {"a": ("Succeeded", 3, 0)}
     ),

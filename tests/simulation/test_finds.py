@@ -50,6 +50,12 @@ FINDS = {
     "pods that all came and went while no operator looked are made again within their attempt": (
         "world nodes=1 slots=2; job a runs=40; at 0.48 outage s=25; at 3 crash; at 12 drain on=node-1"
     ),
+    "PodGroups are served to an operator that took over while the API server was away": (
+        "world nodes=1 slots=4 gang=yes standby=yes; job b runs=40 ends=stall/0/2/1; at 3 outage s=25; at 5 takeover"
+    ),
+    "pods of a job that is gone are not made again and again while their names are taken": (
+        "world nodes=1; job a pods=2; at 3 cut on=node-1 s=45; at 8 delete on=a s=1; at 15 unseen on=a"
+    ),
     "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
 }
 

@@ -17,7 +17,7 @@ from tests.simulation.history import History, WriteFault
 from tests.simulation.scenarios import SCENARIOS, Scenario
 from tests.simulation.stage import stage
 from tests.simulation.world import Played, play
-from tests.support.sampling import in_third
+from tests.support import sampling
 
 KINDS = ("crash", "lost", "error", "gateway", "conflict", "throttle", "later", "refused")
 HARD = ("crash", "lost")
@@ -43,7 +43,7 @@ def test_without_faults(name: str) -> None:
 
 
 def chosen(name: str, *writes: WriteFault) -> bool:
-    return not SAMPLE or in_third(SAMPLE, f"{name} {writes}")
+    return not SAMPLE or sampling.chosen(SAMPLE, f"{name} {writes}", 3)
 
 
 def with_each_write(scenario: Scenario, kinds: tuple[str, ...]) -> Iterator[History]:

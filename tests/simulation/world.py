@@ -116,6 +116,8 @@ class World(Hooks):
         self.quota_until = 0.0
         self.slow_until = 0.0
         """The operator has an excuse until then."""
+        self.struck = 0
+        """Writes that went wrong."""
         self.blind_until = 0.0
         """What came and went before this may never have been told: an operator listed the pods then."""
         self.served_again = False
@@ -200,7 +202,7 @@ class World(Hooks):
             for task in tasks:
                 task.cancel()
             with suppress(DeadlockError):
-                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                self.loop.run_until_complete(_all(tasks))
                 break
 
     # --- what is done ---------------------------------------------------------------------------------------
@@ -325,7 +327,10 @@ class World(Hooks):
     def _struck(self, kind: str) -> None:
         self.truth.counts[f"write {kind}"] += 1
         self.trace(f"** write {len(self.network.writes)} {self.network.writes[-1]}: {kind}")
-        self.excuse(faults.RETRIES_S if kind != "crash" else 10.0)
+        self.struck += kind != "crash"
+        away_s = self.restart_s if kind == "crash" else 0.0
+        # Each failure in a row doubles the wait of the work queue, which begins with 0.1 s.
+        self.excuse(min(away_s + faults.STRUCK_S + 0.1 * 2**self.struck, faults.STRUCK_MAX_S))
 
     def _raised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -368,3 +373,8 @@ class World(Hooks):
     def failed(self, why: str) -> None:
         """An operator has a bug."""
         self.break_(why)
+
+
+async def _all(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait until all have ended, of which there may be none."""
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,8 @@
 """An agent of a crash case: the real one, forked from a process that has imported it, with points around what it does.
 
-Nothing of the agent is replaced. Its store's methods, the HTTP requests of the S3 client, its messages to the lead and
-its answers to the training processes are wrapped, and pauses are shortened so that a case takes a fraction of a second.
+Nothing of the agent is replaced but the very start of its training processes (`crash_workers`). Its store's methods,
+the HTTP requests of the S3 client, its messages to the lead and its answers to the training processes are wrapped, and
+pauses are shortened so that a case takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support import crash_broken, crash_watch
+from tests.support import crash_broken, crash_watch, crash_workers
 from tests.support.crash_points import CASE, Points
 
 # Pauses of the agent, in seconds: long ones save CPU in a pod, and only cost time here.
@@ -64,6 +65,7 @@ def preload() -> None:
 
     for module in (*modules(), asyncio.unix_events, encodings.idna, google_crc32c):
         assert module
+    crash_workers.preload()
     for name in ("paceline.agent.main", "paceline.train._result", "paceline.train._run_directory"):
         importlib.import_module(name)
     # One loader for all sessions: it remembers the models, and which services there are.
@@ -71,13 +73,19 @@ def preload() -> None:
     boto3.session.Session().client(
         "s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     ).close()
+    assert _pauses()
     gc.collect()
     gc.freeze()
 
 
+@functools.cache
+def _pauses() -> list[tuple[Any, str]]:
+    return [(module, name) for module in modules() for name in PAUSES if hasattr(module, name)]
+
+
 def unknown_pauses() -> set[str]:
     """Names in PAUSES that no module has any more."""
-    return {name for name in PAUSES if not any(hasattr(module, name) for module in modules())}
+    return PAUSES.keys() - {name for _, name in _pauses()}
 
 
 def fork(environment: Mapping[str, str], command: Sequence[str], log: Path) -> int:
@@ -109,15 +117,16 @@ def fork(environment: Mapping[str, str], command: Sequence[str], log: Path) -> i
 
 
 def _live(command: Sequence[str]) -> int:
+    from paceline.agent import process
     from paceline.agent.main import main
 
+    # Before anything of this agent is in the memory that they are copies of.
+    crash_workers.install(process, int(os.environ["LOCAL_WORLD_SIZE"]))
     case, node = Path(os.environ[CASE]), int(os.environ["NODE_RANK"])
     points = Points(case, f"agent{node}" if node else "lead", int(os.environ["PACELINE_ATTEMPT"]))
     points.await_agents(int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]))
-    for module in modules():
-        for name, seconds in PAUSES.items():
-            if hasattr(module, name):
-                setattr(module, name, seconds)
+    for module, name in _pauses():
+        setattr(module, name, PAUSES[name])
     # Broken before it is watched, so that the points lie around what it does then.
     crash_broken.install(points.plan.broken)
     crash_watch.watch(points)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tests.support import crash_agent
+from tests.support import crash_agent, crash_workers
 from tests.support.crash_points import CASE, Form, Shot, is_alive, kill, read_pid
 from tests.support.crash_script import KEEP
 
@@ -22,7 +22,6 @@ ATTEMPT_S = 60.0  # a clean attempt takes 0.4 s on an idle machine
 _DYING_GRACE_S = 1.0  # of an attempt that lost an agent: the others cannot finish, so they need not wait long
 _CALM_GRACE_S = 30.0
 _LEAD_LOST_S = 10.0  # an agent whose goodbye was lost waits for so long at its end
-_SCRIPT = Path(__file__).with_name("crash_script.py")
 
 
 class Pods:
@@ -51,7 +50,7 @@ class Pods:
         """
         ports = [next(self._ports) for _ in self.agents]
         grace = _DYING_GRACE_S if shot and shot.victim in AGENTS else _CALM_GRACE_S
-        command = [sys.executable, "-S", "-B", str(_SCRIPT)]
+        command = [sys.executable, "-S", "-B", str(crash_workers.SCRIPT)]
         live = {
             self._start(number, node, command, world=RANKS, port=ports[node], lead_port=ports[0], grace=grace): who
             for node, who in enumerate(self.agents)

@@ -1,6 +1,6 @@
 """The training script of a crash case, and the bytes that it writes: anybody can compute them again.
 
-Run as `python -S crash_script.py` by the agent. Report i of attempt a gives files whose content is a function of
+Started by the agent (`crash_workers`). Report i of attempt a gives files whose content is a function of
 (a, i, rank, name), so that a reader can tell a damaged, a mixed or a foreign file from the right one.
 """
 
@@ -148,9 +148,3 @@ def _instrument(points: Any) -> list[str]:
     sys.addaudithook(audited)
     socket.socket = Socket  # type: ignore[misc]
     return current
-
-
-if __name__ == "__main__":
-    _root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(_root), str(_root / "sdk")]
-    main()

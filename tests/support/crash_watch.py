@@ -121,7 +121,7 @@ def _audited(points: Points, event: str, arguments: tuple[Any, ...]) -> None:
     try:
         target = os.fspath(arguments[1] if event in ("os.link", "os.rename") else arguments[0])
         name = os.fsdecode(target).rpartition("/")[2]
-        name = "partial" if _PARTIAL.match(name) else name
+        name = "partial" if _PARTIAL.match(name) else _HEX.sub("X", name)
         points.hit(f"{label}.{event.removeprefix('os.')}({name})")
     finally:
         _operation.inside = False

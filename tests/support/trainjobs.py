@@ -109,10 +109,21 @@ class TrainJobBuilder:
         return self._in("storage", volume=volume if sub_path is None else {**volume, "subPath": sub_path})
 
     def credential(
-        self, secret: str, *, mount_path: str | None = None, env: dict[str, str] | None = None, optional: bool = False
+        self,
+        secret: str,
+        *,
+        mount_path: str | None = None,
+        env: dict[str, str] | None = None,
+        optional: bool = False,
+        as_env: bool | None = None,
     ) -> TrainJobBuilder:
         credential: dict[str, Any] = {"secretRef": {"name": secret, "optional": optional}, "env": env or {}}
+        if as_env is not None:
+            credential["asEnv"] = as_env
         return self._append("credentials", {**credential, **({"mountPath": mount_path} if mount_path else {})})
+
+    def tracking(self, **fields: Any) -> TrainJobBuilder:
+        return self._in("tracking", **fields)
 
     def checkpoints(self, **fields: str | int) -> TrainJobBuilder:
         return self._in("checkpoints", **fields)

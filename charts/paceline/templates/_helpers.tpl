@@ -70,6 +70,7 @@ app.kubernetes.io/component: operator
   "accelerators" .Values.workers.accelerators
   "podSecurity" .Values.workers.podSecurity
   "runAsUser" (int64 .Values.workers.runAsUser)
+  "tensorboard" (dict "enabled" .Values.tensorboard.enabled)
   "leaderElection" (dict "enabled" true "leaseName" (include "paceline.operator" .) "leaseDurationSeconds" (int64 .Values.leaderElection.leaseDurationSeconds))
   "httpPort" 8080
   "progressPollSeconds" .Values.progressPollSeconds
@@ -115,4 +116,10 @@ app.kubernetes.io/component: operator
   resources: [podgroups]
   # Kubernetes' own gang scheduling, where the API server serves it; without this right, spec.scheduling.gang is Timeout.
   verbs: [get, list, create, delete]
+{{- if .Values.tensorboard.enabled }}
+- apiGroups: [apps]
+  resources: [deployments]
+  # spec.tracking.tensorboard.serve
+  verbs: [get, create]
+{{- end }}
 {{- end -}}

@@ -42,6 +42,8 @@ class Remembered:
     """Since when these have been the same."""
     complete_attempt: int = -1
     """All pods of this attempt were there at some time."""
+    asked_attempt: int = -1
+    """The pods of this attempt were asked for already, whatever came of it."""
     told_complete: tuple[int, datetime] | None = None
     """Since which version the status on record says so of the current attempt, and when that was read here."""
     service_made: str = ""
@@ -50,6 +52,11 @@ class Remembered:
     """Version of that one."""
     service_gone: str = ""
     """Uid of the Service whose deletion was accepted."""
+    tensorboard_made: bool = False
+    tensorboard_again: datetime | None = None
+    """Refused, it is tried again at this time."""
+    tensorboard_refused: str = ""
+    """Why, as the user was told."""
     created: dict[str, PodSeen] = field(default_factory=dict)
     """By uid: pods that this operator made and the informer has not shown yet."""
     deleting: set[str] = field(default_factory=set)
@@ -60,6 +67,8 @@ class Remembered:
     before, which knows what its end has cost."""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
+    looked: datetime | None = None
+    """When the Events of a pod were last read for them."""
     report: AgentReport | None = None
     report_attempt: int = -1
 
@@ -153,6 +162,9 @@ class Jobs:
             service=bool(self.service(known)),
             refusals=tuple(known.refusals.values()),
             warnings=known.warnings,
+            looked=known.looked,
+            tensorboard=known.tensorboard_made,
+            tensorboard_again=known.tensorboard_again,
             last_write=known.last_write or (None if known.on_record else known.first_seen),
             changed_since=known.changed_since,
             waiting=known.waiting,

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 # One request for each watched namespace: rarely while all is well, soon where somebody may be waiting for it.
 SERVED_AGAIN_S = 600.0
 UNSERVED_AGAIN_S = 60.0
+# No answer is not a no.
+UNANSWERED_AGAIN_S = 5.0
 STAYS = "one that never goes: kube-controller-manager needs the feature gate GenericWorkload too"
 
 
@@ -74,6 +76,7 @@ class PodGroups:
         self._served: dict[str | None, bool] = dict.fromkeys(namespaces or (None,), False)
         self._known: dict[str, dict[str, str]] = {}
         """By uid of the job: name and uid of each PodGroup. Empty: it was asked for, and no answer came."""
+        self._unanswered = False
 
     def served(self, namespace: str) -> bool:
         """Tell whether PodGroups can be made in a namespace, as far as is known."""
@@ -96,6 +99,7 @@ class PodGroups:
             ApiError: The server failed.
             UnreachableError: No answer.
         """
+        self._unanswered = True
         for namespace in list(self._served):
             keys = await self._list(namespace)
             served = keys is not None
@@ -107,15 +111,17 @@ class PodGroups:
             # Attempts may have ended while nobody could delete theirs.
             for key in keys or ():
                 self._again(key)
+        self._unanswered = False
 
     async def run(self) -> None:
         """Look again from time to time, until cancelled."""
         rests_s = 0.0
         while True:
             # That they are not served is noticed in between too, by a write.
-            await asyncio.sleep(UNSERVED_AGAIN_S)
-            rests_s += UNSERVED_AGAIN_S
-            if all(self._served.values()) and rests_s < SERVED_AGAIN_S:
+            wait_s = UNANSWERED_AGAIN_S if self._unanswered else UNSERVED_AGAIN_S
+            await asyncio.sleep(wait_s)
+            rests_s += wait_s
+            if not self._unanswered and all(self._served.values()) and rests_s < SERVED_AGAIN_S:
                 continue
             rests_s = 0.0
             try:

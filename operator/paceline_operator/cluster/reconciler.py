@@ -22,6 +22,7 @@ from paceline_operator.cluster.gate import Gate, Turn
 from paceline_operator.cluster.memory import NEVER_SHOWN, Jobs, Remembered
 from paceline_operator.cluster.podgroups import PodGroups
 from paceline_operator.cluster.rollcall import Present
+from paceline_operator.cluster.tensorboards import TensorBoards
 from paceline_operator.planning import Note, Plan, plan
 from paceline_operator.policies.config import JobDefaults
 from paceline_operator.policies.observed import Observed, Refusal
@@ -63,7 +64,9 @@ class Reconciler:
         self._config = config
         self._now = now
         self._counted = counted
+        gate = gate or Gate()
         self._executor = Executor(api, config, gate)
+        self._tensorboards = TensorBoards(api, config, gate)
         self._groups = groups or PodGroups(api, gate=gate)
         self._unreadable: dict[str, unreadable.Unreadable] = {}
 
@@ -85,6 +88,8 @@ class Reconciler:
         if decided.refresh:
             return await self._refresh(key, known)
         if decided.status is not None and not await self._write(key, known, decided):
+            return timedelta(0)
+        if _asks_again(known, decided) and not await self._stands(known):
             return timedelta(0)
         known.leave_unwritten(decided.waiting, self._now())
         for note in decided.events:
@@ -173,6 +178,8 @@ class Reconciler:
         works: list[Awaitable[None]] = []
         if decided.service:
             works.append(self._create_service(known, decided))
+        if decided.tensorboard:
+            works.append(self._make_tensorboard(known))
         if decided.delete:
             works.append(self._delete(known, decided))
         if decided.delete_groups:
@@ -196,16 +203,23 @@ class Reconciler:
         known.service_made = found.metadata.uid
         known.service_version = int(found.metadata.resource_version) if shown else NEVER_SHOWN
 
+    async def _make_tensorboard(self, known: Remembered) -> None:
+        note = await self._tensorboards.make(known, self._now())
+        if note is not None:
+            self._tell(known, note)
+
     async def _stands(self, known: Remembered) -> bool:
         """Whether the job is still there, unchanged.
 
-        Its Service may have gone with it, and the watch of TrainJobs has not told: it would be made again and again.
+        Its Service or pods may have gone with it, and the watch of TrainJobs has not told: they would be made again
+        and again.
         """
         key, version = f"{known.job.namespace}/{known.job.name}", known.resource_version
         await self._refresh(key, known)
         return self._jobs.get(key) is known and known.resource_version == version
 
     async def _create_pods(self, known: Remembered, decided: Plan) -> None:
+        known.asked_attempt = decided.attempt
         if decided.make_group:
             refusal = await self._groups.create(known.job, decided.attempt)
             if refusal is not None:
@@ -235,6 +249,8 @@ class Reconciler:
         known.service_gone = uid
 
     async def _inspect(self, known: Remembered, decided: Plan) -> None:
+        if decided.inspect:
+            known.looked = self._now()
         for name in decided.inspect:
             known.warnings[name] = await self._warning(known.job.namespace, name)
         if group := decided.inspect_group:
@@ -256,7 +272,8 @@ class Reconciler:
 
     def _look_again(self, known: Remembered, decided: Plan) -> bool:
         # After a write always: the event that tells of it is no reason for a look.
-        return decided.status is not None or (bool(decided.create) and not known.refusals)
+        looked_after = decided.status is not None or decided.tensorboard
+        return looked_after or (bool(decided.create) and not known.refusals)
 
     def is_echo(self, type: str | None, body: dict[str, Any]) -> bool:
         """Whether an event tells of this operator's own last write and of nothing else.
@@ -322,6 +339,11 @@ async def _failures(*works: Awaitable[None]) -> list[Exception]:
 
 def _key(metadata: dict[str, Any]) -> str:
     return f"{metadata.get('namespace')}/{metadata.get('name')}"
+
+
+def _asks_again(known: Remembered, decided: Plan) -> bool:
+    """Whether pods of an attempt are asked for once more, and no write of the status finds out that the job is gone."""
+    return bool(decided.create) and decided.status is None and known.asked_attempt == decided.attempt
 
 
 def _kinds(known: Remembered) -> dict[str, tuple[int, str]]:

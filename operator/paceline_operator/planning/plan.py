@@ -33,6 +33,8 @@ class Plan:
     events: tuple[Note, ...] = ()
     service: bool = False
     """Make the Service."""
+    tensorboard: bool = False
+    """Make the TensorBoard of the run."""
     attempt: int = 0
     create: tuple[int, ...] = ()
     """Indices of the pods of `attempt` to create."""
@@ -63,4 +65,4 @@ class Plan:
     def idle(self) -> bool:
         """Nothing to do now."""
         deletes = self.delete or self.delete_groups or self.delete_service or self.delete_job
-        return not (self.status or self.service or self.create or deletes)
+        return not (self.status or self.service or self.tensorboard or self.create or deletes)

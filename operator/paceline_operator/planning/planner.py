@@ -9,12 +9,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from paceline.api import FailurePolicy, TrainJob, TrainJobStatus, check, reasons, warnings
+from paceline.api import Problem as SpecProblem
 from paceline_operator import contract
 from paceline_operator.planning import cost
 from paceline_operator.planning import status as statuses
 from paceline_operator.planning.plan import Note, Plan
 from paceline_operator.policies import (
     cleanup,
+    credentials,
     deadline,
     failure,
     gang,
@@ -31,12 +33,11 @@ from paceline_operator.policies.config import JobDefaults
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.observed import Observed, PodSeen
 from paceline_operator.policies.problems import Problem
-from paceline_operator.resources import store
+from paceline_operator.resources import store, tensorboard
 
 RETRY_REFUSED = timedelta(seconds=5)
 # Whether PodGroups are served is asked for once a minute.
 RETRY_GROUP = timedelta(seconds=30)
-INSPECT_AGAIN = timedelta(seconds=15)
 CATCH_UP = timedelta(seconds=1)
 
 
@@ -79,7 +80,7 @@ def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) ->
     current = seen.of(job.status.attempt)
     report = statuses.report_of(seen, current)
     status = statuses.told(cost.corrected(job.status, seen.of(job.status.attempt - 1), report), report)
-    if not current and not status.start_time and (wrong := check(job.spec, accelerators=config.accelerators)):
+    if not current and not status.start_time and (wrong := _wrong(job, config)):
         return _fail(job, status, seen, reasons.INVALID_SPEC, "; ".join(map(str, wrong)), now, config)
     if success.decide(current, job.spec.pods):
         return _succeed(job, status, seen, now, config)
@@ -102,7 +103,7 @@ def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) ->
         return _broken(job, status, seen, broken, now, config)
     if blind:
         return Plan(requeue_after=CATCH_UP)
-    problem = _problem(job, seen, current)
+    problem = _problem(job, seen, current, config)
     look = limit.look_again if isinstance(limit, deadline.Within) else None
     for late in (
         gang.decide(job, current, problem, now),
@@ -117,10 +118,17 @@ def _going(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) ->
     return replace(going_on, requeue_after=_sooner(going_on.requeue_after, look))
 
 
-def _problem(job: TrainJob, seen: Observed, current: tuple[PodSeen, ...]) -> Problem | None:
+def _wrong(job: TrainJob, config: JobDefaults) -> list[SpecProblem]:
+    # On a volume of the operator's own default no other pod could look.
+    shown = config.storage_path is not None and not config.storage_path.startswith("/")
+    return check(job.spec, accelerators=config.accelerators, default_storage=shown)
+
+
+def _problem(job: TrainJob, seen: Observed, current: tuple[PodSeen, ...], config: JobDefaults) -> Problem | None:
     if not seen.complete and gang.way(job.spec, current, seen.pod_groups) is gang.Way.UNAVAILABLE:
         return gang.unavailable()
-    return problems.decide(current, seen.refusals, seen.warnings)
+    found = problems.decide(current, seen.refusals, seen.warnings)
+    return credentials.explained(found, job, config.storage_secret if job.spec.storage.path is None else None)
 
 
 def _started(status: TrainJobStatus, current: tuple[PodSeen, ...]) -> datetime | None:
@@ -256,30 +264,27 @@ def _go_on(
     missing = () if seen.complete else tuple(index for index in range(job.spec.pods) if index not in there)
     if problem is not None and problem.final:
         return _fail(job, status, seen, problem.reason, problem.message, now, config)
-    inspect, inspect_group = problems.to_inspect(current, now), problems.group_to_inspect(current, now)
+    mounts = credentials.mounts(job.spec) or store.key_file(job, config) is not None
+    inspect, look = problems.to_inspect(current, now, mounts=mounts, looked=seen.looked)
+    if inspect_group := problems.group_to_inspect(current, now):
+        look = _sooner(look, problems.LOOK_AGAIN)
     standing = statuses.standing(job, status, current, seen, problem, now)
     going = _written(job, standing, seen, now)
     retry = RETRY_REFUSED if seen.refusals else None
-    look = INSPECT_AGAIN if inspect or inspect_group else _until_patience(current, now)
-    notes = _story(job, standing, problem, going)
+    show, later = tensorboard.due(job, seen, now, config)
+    notes = _story(job, standing, problem, going, config)
     return replace(
         going,
         events=notes,
         service=not seen.service,
+        tensorboard=show,
         attempt=status.attempt,
         create=missing,
         delete=past,
         inspect=inspect,
         inspect_group=inspect_group,
-        requeue_after=_sooner(_sooner(going.requeue_after, retry), look),
+        requeue_after=_sooner(_sooner(going.requeue_after, retry), _sooner(look, later)),
     )
-
-
-def _until_patience(current: tuple[PodSeen, ...], now: datetime) -> timedelta | None:
-    """A pod that hangs sends no event: look again when patience is over."""
-    waits = [pod.created + problems.PATIENCE - now for pod in current if pod.created and pod.node and not pod.running
-             and pod.exit_code is None and pod.phase == "Pending"]  # fmt: skip
-    return max(min(waits), timedelta(seconds=1)) if waits else None
 
 
 def _written(job: TrainJob, wanted: TrainJobStatus, seen: Observed, now: datetime) -> Plan:
@@ -293,15 +298,21 @@ def _written(job: TrainJob, wanted: TrainJobStatus, seen: Observed, now: datetim
     return Plan(waiting=(wanted.phase, wanted.workers), requeue_after=wait) if wait else Plan(status=wanted)
 
 
-def _story(job: TrainJob, new: TrainJobStatus, problem: Problem | None, going: Plan) -> tuple[Note, ...]:
+def _story(
+    job: TrainJob, new: TrainJobStatus, problem: Problem | None, going: Plan, config: JobDefaults
+) -> tuple[Note, ...]:
     if going.status is None:
         return ()
     notes = []
     if job.status.observed_generation != job.metadata.generation:
         notes += [Note("Warning", reasons.RULE_SHADOWED, str(found)) for found in warnings(job.spec)]
-    if problem is not None and not _known(job.status, problem):
+        if job.spec.tracking.tensorboard.serve and not config.tensorboard:
+            notes.append(Note("Warning", reasons.TENSORBOARD_UNAVAILABLE, tensorboard.DISABLED))
+    # That a Secret is missing is told with the condition MissingCredentials.
+    if problem is not None and problem.reason != reasons.MISSING_SECRET and not _known(job.status, problem):
         notes.append(Note("Warning", problem.reason, problem.message))
     notes += _straggling(job.status, new)
+    notes += _credentials(job.status, new)
     if new.phase != "Running" or job.status.phase == "Running":
         return tuple(notes)
     if new.attempt == 0 and not job.status.conditions:
@@ -324,6 +335,18 @@ def _straggling(old: TrainJobStatus, new: TrainJobStatus) -> list[Note]:
     if after is None or (before is not None and (before.reason, before.message) == (after.reason, after.message)):
         return []
     return [Note("Warning" if after.status == "True" else "Normal", after.reason, after.message)]
+
+
+def _credentials(old: TrainJobStatus, new: TrainJobStatus) -> list[Note]:
+    before, after = (status.condition(reasons.MISSING_CREDENTIALS) for status in (old, new))
+    if after is None or after.status != "True":
+        return []
+    told = before is not None and (before.status, before.reason, before.message) == (
+        "True",
+        after.reason,
+        after.message,
+    )
+    return [] if told else [Note("Warning", after.reason, after.message)]
 
 
 def _known(status: TrainJobStatus, problem: Problem) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from paceline.api import FailureRecord, Progress, Result, TrainJob, TrainJobStatus, Uploads, WorkerCounts, reasons
 from paceline_operator.planning import cost
 from paceline_operator.planning.conditions import Conditions
-from paceline_operator.policies import straggling
+from paceline_operator.policies import credentials, straggling, tracking
 from paceline_operator.policies.failure import Failure
 from paceline_operator.policies.observed import AgentReport, Observed, PodSeen
 from paceline_operator.policies.problems import Problem
@@ -29,11 +29,12 @@ def report_of(seen: Observed, current: Sequence[PodSeen]) -> AgentReport | None:
     if last is None or seen.report is None:
         return last or seen.report
     # What the uploads cost is told by the living agent alone.
-    return replace(last, uploads=last.uploads or seen.report.uploads)
+    runs = tuple(tracking.merged(seen.report.tracking, last.tracking))
+    return replace(last, uploads=last.uploads or seen.report.uploads, tracking=runs)
 
 
 def told(status: TrainJobStatus, report: AgentReport | None) -> TrainJobStatus:
-    """Return the status with what the lead told: progress and checkpoints."""
+    """Return the status with what the lead told: progress, checkpoints and runs of trackers."""
     if report is None:
         return status
     return with_(
@@ -42,6 +43,7 @@ def told(status: TrainJobStatus, report: AgentReport | None) -> TrainJobStatus:
         checkpoint=report.checkpoint or status.checkpoint,
         best_checkpoint=report.best_checkpoint or status.best_checkpoint,
         uploads=report.uploads or status.uploads,
+        tracking=tracking.merged(status.tracking, report.tracking),
     )
 
 
@@ -66,6 +68,8 @@ def standing(
     _checkpoint_available(conditions, status)
     conditions.clear(reasons.SUSPENDED, reasons.RESUMED)
     _straggling(conditions, straggling.decide(status.condition(reasons.STRAGGLING), seen.report, current, per_pod))
+    lacking = status.condition(reasons.MISSING_CREDENTIALS)
+    _credentials(conditions, credentials.decide(lacking, problem, seen.report, running=running))
     was = status.phase
     if running:
         phase = "Running"
@@ -132,6 +136,13 @@ def _straggling(conditions: Conditions, news: straggling.Begins | straggling.End
         conditions.set(reasons.STRAGGLING, True, reasons.WORKER_BEHIND, news.message)
     elif news is not None:
         conditions.set(reasons.STRAGGLING, False, reasons.CAUGHT_UP, news.message)
+
+
+def _credentials(conditions: Conditions, news: credentials.Lacks | credentials.Found | None) -> None:
+    if isinstance(news, credentials.Lacks):
+        conditions.set(reasons.MISSING_CREDENTIALS, True, news.reason, news.message)
+    elif news is not None:
+        conditions.set(reasons.MISSING_CREDENTIALS, False, reasons.FOUND, news.message)
 
 
 def _downtime(history: list[FailureRecord], status: TrainJobStatus, now: datetime) -> list[FailureRecord]:
@@ -215,6 +226,7 @@ def suspended(job: TrainJob, status: TrainJobStatus, now: datetime) -> TrainJobS
     conditions.clear(reasons.SCHEDULED, reasons.SUSPENDED_BY_USER)
     conditions.clear(reasons.RUNNING, reasons.SUSPENDED_BY_USER)
     conditions.clear(reasons.STRAGGLING, reasons.SUSPENDED_BY_USER)
+    conditions.clear(reasons.MISSING_CREDENTIALS, reasons.SUSPENDED_BY_USER)
     return with_(
         status,
         phase="Suspended",
@@ -274,7 +286,7 @@ def failed(
 
 
 def with_last_word(job: TrainJob, last: AgentReport | None, now: datetime) -> TrainJobStatus:
-    """Return the status of a job that is over, with what was committed while its group ended.
+    """Return the status of a job that is over, with what was committed and logged while its group ended.
 
     Phase, reason and result stay as they are. The newest checkpoint is one to go on from, whatever ended the job.
 
@@ -282,8 +294,12 @@ def with_last_word(job: TrainJob, last: AgentReport | None, now: datetime) -> Tr
         last: The last word of the lead of its last attempt.
     """
     status = job.status
-    stored, known = last.checkpoint if last else None, status.checkpoint
-    if last is None or stored is None or (known is not None and known.index >= stored.index):
+    if last is None:
+        return status
+    if (runs := tracking.merged(status.tracking, last.tracking)) != status.tracking:
+        status = with_(status, tracking=runs)
+    stored, known = last.checkpoint, status.checkpoint
+    if stored is None or (known is not None and known.index >= stored.index):
         return status
     status = told(status, last)
     conditions = Conditions(status.conditions, now, job.metadata.generation)
@@ -303,7 +319,10 @@ def _over(
     ended_well = phase == "Succeeded"
     conditions.clear(reasons.RUNNING, reasons.FINISHED)
     conditions.clear(reasons.STRAGGLING, reasons.FINISHED)
+    if reason == reasons.MISSING_CREDENTIALS:
+        conditions.set(reasons.MISSING_CREDENTIALS, True, reason, message)
     if ended_well:
+        conditions.clear(reasons.MISSING_CREDENTIALS, reasons.FINISHED)
         conditions.set(reasons.SCHEDULED, True, reasons.ALL_WORKERS_SCHEDULED)
     _checkpoint_available(conditions, status)
     conditions.set(reasons.SUCCEEDED if ended_well else reasons.FAILED, True, reason, message)

@@ -20,5 +20,7 @@ class JobDefaults:
     accelerators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Node labels for each kind of GPU that a job may name."""
     pod_security: Literal["restricted", "none"] = "restricted"
+    tensorboard: bool = True
+    """Whether the operator may make Deployments for `spec.tracking.tensorboard.serve`."""
     run_as_user: int = 1000
     """Uid and gid of the workers under `restricted`."""

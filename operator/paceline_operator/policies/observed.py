@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from paceline.api import CheckpointStatus, Progress, Uploads, WorkerCounts
+from paceline.api import CheckpointStatus, Progress, TrackingRun, Uploads, WorkerCounts
 
 # Phases that are on record only after all pods of the attempt were there.
 COMPLETE = frozenset({"Scheduling", "Starting", "Running"})
@@ -35,6 +35,15 @@ class Straggler:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackingProblem:
+    """A tracker does not take what is logged; training goes on."""
+
+    kind: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentReport:
     """What an agent says of its attempt: from `/status` while it lives, from the termination message afterwards."""
 
@@ -49,6 +58,8 @@ class AgentReport:
     resumed_step: int | None = None
     failure: WorkerFailure | None = None
     straggler: Straggler | None = None
+    tracking: tuple[TrackingRun, ...] = ()
+    tracking_problem: TrackingProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +146,12 @@ class Observed:
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By pod, the newest Warning Event of one that hangs before its containers start: `<reason>: <message>`. By
     PodGroup, the scheduler's sentence about the group."""
+    looked: datetime | None = None
+    """When the Events of a pod were last read for these warnings."""
+    tensorboard: bool = False
+    """Its TensorBoard was made."""
+    tensorboard_again: datetime | None = None
+    """Refused, it is not to be made before this time."""
     last_write: datetime | None = None
     """When this operator last wrote the status, or first saw the job."""
     changed_since: datetime | None = None

@@ -15,6 +15,10 @@ from paceline_operator.policies.observed import PodSeen, Refusal
 
 # A pod usually waits this long for nodes, mounts and networks without anything being wrong.
 PATIENCE = timedelta(seconds=10)
+# Where Secrets are mounted, one that is missing is told in the Events of the first moments, and is worth a look.
+MOUNT_PATIENCE = timedelta(seconds=2)
+LOOK_AGAIN = timedelta(seconds=15)
+LOOK_AGAIN_SOON = timedelta(seconds=4)
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 # The scheduler's words about a pod that would have a node, if all of its PodGroup had one.
 GANG_WAITS = "pods from a gang"
@@ -29,6 +33,10 @@ class Problem:
     reason: str
     message: str
     final: bool = False
+    pod: str = ""
+    """The pod that waits."""
+    said: str = ""
+    """The words of the kubelet."""
 
 
 def decide(current: Sequence[PodSeen], refusals: Sequence[Refusal], warnings: Mapping[str, str]) -> Problem | None:
@@ -50,13 +58,34 @@ def decide(current: Sequence[PodSeen], refusals: Sequence[Refusal], warnings: Ma
     return None
 
 
-def to_inspect(current: Sequence[PodSeen], now: datetime) -> tuple[str, ...]:
-    """Return a pod whose Events may tell why it hangs: mounts fail without a trace in the pod itself."""
-    for pod in current:
-        waits = pod.node and not pod.running and pod.exit_code is None and pod.phase == "Pending"
-        if waits and pod.waiting_reason in HARMLESS and pod.created and now - pod.created >= PATIENCE:
-            return (pod.name,)
-    return ()
+def to_inspect(
+    current: Sequence[PodSeen], now: datetime, *, mounts: bool = False, looked: datetime | None = None
+) -> tuple[tuple[str, ...], timedelta | None]:
+    """Return a pod whose Events may tell why it hangs, and when to ask again: mounts fail without a trace in the pod.
+
+    Args:
+        current: Pods of the attempt.
+        now: UTC.
+        mounts: They mount Secrets.
+        looked: When Events of one of them were last read.
+    """
+    patience = MOUNT_PATIENCE if mounts else PATIENCE
+    waits = [pod for pod in current if pod.created and _hangs(pod)]
+    if not waits:
+        return (), None
+    oldest = min(waits, key=lambda pod: pod.created or now)
+    assert oldest.created is not None
+    waited = now - oldest.created
+    pause = LOOK_AGAIN_SOON if waited < PATIENCE else LOOK_AGAIN
+    due = patience if looked is None else max(patience, looked + pause - oldest.created)
+    if waited < due:
+        return (), max(due - waited, timedelta(seconds=1))
+    return (oldest.name,), pause
+
+
+def _hangs(pod: PodSeen) -> bool:
+    waits = pod.node and not pod.running and pod.exit_code is None and pod.phase == "Pending"
+    return bool(waits and pod.waiting_reason in HARMLESS)
 
 
 def group_to_inspect(current: Sequence[PodSeen], now: datetime) -> str:
@@ -168,7 +197,11 @@ def _missing(pod: PodSeen, said: str) -> Problem | None:
         )
     if "secret" in lower:
         return Problem(
-            "Running", reasons.MISSING_SECRET, f"{what}; create the Secret with that key, the job then starts by itself"
+            "Running",
+            reasons.MISSING_SECRET,
+            f"{what}; create the Secret with that key, the job then starts by itself",
+            pod=pod.name,
+            said=said,
         )
     if "persistentvolumeclaim" in lower:
         return Problem("Running", reasons.MISSING_VOLUME, f"{what}; create the claim, the job then starts by itself")

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.types import AwareDatetime
 
-from paceline.api import CheckpointStatus, Progress, Uploads
-from paceline_operator.policies.observed import AgentReport, Straggler, WorkerFailure
+from paceline.api import CheckpointStatus, Progress, TrackingRun, Uploads, reasons
+from paceline.api.tracking import MAX_TRACKING
+from paceline_operator import contract
+from paceline_operator.policies.observed import AgentReport, Straggler, TrackingProblem, WorkerFailure
 
 Model = TypeVar("Model", bound=BaseModel)
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
@@ -45,6 +47,8 @@ def read(text: str | bytes, *, attempt: int | None = None) -> AgentReport | None
         resumed_step=_int(resumed.get("step")),
         failure=_failure(found.get("failure")),
         straggler=_straggler(found.get("straggler")),
+        tracking=_tracking(found.get("tracking")),
+        tracking_problem=_tracking_problem(found.get("trackingProblem")),
     )
 
 
@@ -71,6 +75,23 @@ def _straggler(value: object) -> Straggler | None:
     if rank is None or rank < 0 or isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     return Straggler(rank, float(seconds))
+
+
+def _tracking(value: object) -> tuple[TrackingRun, ...]:
+    found = [_model(TrackingRun, item) for item in value] if isinstance(value, list) else []
+    return tuple(run for run in found if run is not None)[-MAX_TRACKING:]
+
+
+def _tracking_problem(value: object) -> TrackingProblem | None:
+    if not isinstance(value, Mapping) or not value:
+        return None
+    lacks_key = value.get("reason") == contract.AGENT_MISSING_CREDENTIALS
+    return TrackingProblem(
+        kind=_text(value.get("kind")) or "tracking",
+        # The agent has one more word, and a newer one may have others: users find two in the guide.
+        reason=reasons.MISSING_CREDENTIALS if lacks_key else reasons.TRACKER_UNREACHABLE,
+        message=_text(value.get("message")) or "no reason given",
+    )
 
 
 def time(value: object) -> datetime | None:

@@ -60,7 +60,7 @@ def _pause(old: TrainJobStatus, new: TrainJobStatus) -> timedelta | None:
     """Return the time since the last write; None where nothing is new but counts and the way to Running."""
     if old.attempt != new.attempt or old.result != new.result or _news(old, new):
         return timedelta(0)
-    if old.checkpoint != new.checkpoint or old.best_checkpoint != new.best_checkpoint:
+    if old.checkpoint != new.checkpoint or old.best_checkpoint != new.best_checkpoint or old.tracking != new.tracking:
         return CHECKPOINT
     return PROGRESS if old.progress != new.progress else None
 

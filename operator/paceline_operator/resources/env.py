@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from paceline.api import EnvFromSource, EnvVar, TrainJob
+from paceline.api import Comet, EnvFromSource, EnvVar, Mlflow, Tracking, TrainJob, Wandb
 from paceline_operator import contract
 from paceline_operator.frameworks import REGISTRY, Group
 from paceline_operator.policies.config import JobDefaults
@@ -42,6 +42,11 @@ def shared(job: TrainJob, group: Group, config: JobDefaults, grace_s: int) -> di
     path = store.path(job, config)
     if path is not None:
         variables[contract.STORAGE_PATH] = path
+    trackers = job.spec.tracking.model_dump(
+        by_alias=True, exclude_none=True, exclude={"tensorboard", "preflight"}, mode="json"
+    )
+    if trackers:
+        variables[contract.TRACKING] = _json({**trackers, "preflight": job.spec.tracking.preflight})
     if job.spec.artifacts.sync:
         variables[contract.ARTIFACTS] = _json(job.spec.artifacts.model_dump(by_alias=True))
     return variables
@@ -65,9 +70,25 @@ def defaults(job: TrainJob, config: JobDefaults) -> dict[str, str]:
         contract.HOME: contract.HOME_PATH,
         contract.TMPDIR: contract.TMP_PATH,
     }
+    variables.update(_of_trackers(job.spec.tracking))
     if store.key_file(job, config) is not None:
         variables[contract.GOOGLE_CREDENTIALS] = f"{contract.STORAGE_KEY_DIRECTORY}/{contract.STORAGE_KEY_FILE}"
     return variables
+
+
+def _of_trackers(tracking: Tracking) -> dict[str, str]:
+    """The variables in which each library looks for what `spec.tracking` says."""
+    wandb, mlflow, comet = tracking.wandb or Wandb(), tracking.mlflow or Mlflow(), tracking.comet or Comet()
+    values = {
+        "WANDB_PROJECT": wandb.project,
+        "WANDB_ENTITY": wandb.entity,
+        "WANDB_MODE": wandb.mode,
+        "MLFLOW_TRACKING_URI": mlflow.tracking_uri,
+        "MLFLOW_EXPERIMENT_NAME": mlflow.experiment,
+        "COMET_PROJECT_NAME": comet.project,
+        "COMET_WORKSPACE": comet.workspace,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def omp_threads(cpu: str | None) -> str:
@@ -98,7 +119,7 @@ def sources(job: TrainJob, config: JobDefaults) -> list[dict[str, Any]]:
     found += [
         {"secretRef": credential.secret_ref.model_dump(by_alias=True, exclude_defaults=True)}
         for credential in job.spec.credentials
-        if credential.mount_path is None
+        if credential.mount_path is None or credential.as_env
     ]
     return [*found, *(_env_from(source) for source in job.spec.env_from)]
 

@@ -78,20 +78,12 @@ def _spec(job: TrainJob, attempt: int, config: JobDefaults) -> dict[str, Any]:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_S,
         **placement(job, attempt, config),
+        **security(config),
         "containers": [_worker(job, config, mounts)],
         "volumes": pod_volumes,
     }
-    if config.pod_security == "restricted":
-        spec["securityContext"] = {
-            "runAsNonRoot": True,
-            "runAsUser": config.run_as_user,
-            "runAsGroup": config.run_as_user,
-            "fsGroup": config.run_as_user,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        }
     if job.spec.agent.inject:
-        spec["initContainers"] = [_inject(config)]
+        spec["initContainers"] = [inject(config)]
     merged = merge(spec, job.spec.pod_template.spec)
     # The worker stays first: `kubectl logs` and `exec` take the first container.
     merged["containers"].sort(key=lambda container: container["name"] != contract.WORKER_CONTAINER)
@@ -101,19 +93,19 @@ def _spec(job: TrainJob, attempt: int, config: JobDefaults) -> dict[str, Any]:
 
 def _worker(job: TrainJob, config: JobDefaults, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     spec = job.spec
-    inject = ["/bin/sh", contract.RUN_SCRIPT] if spec.agent.inject else ["paceline-agent", "--"]
+    start = ["/bin/sh", contract.RUN_SCRIPT] if spec.agent.inject else ["paceline-agent", "--"]
     resources = _resources(job)
     worker: dict[str, Any] = {
         "name": contract.WORKER_CONTAINER,
         "image": spec.image,
-        "command": inject,
+        "command": start,
         "args": [*spec.command, *spec.args],
         "envFrom": env.sources(job, config),
         "ports": [{"name": contract.AGENT_PORT_NAME, "containerPort": contract.AGENT_PORT, "protocol": "TCP"}],
         "volumeMounts": mounts,
         # An image without the agent writes no message: the last lines of its log say more than nothing.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **_container_security(config),
+        **container_security(config),
     }
     if spec.image_pull_policy is not None:
         worker["imagePullPolicy"] = spec.image_pull_policy
@@ -134,21 +126,39 @@ def _resources(job: TrainJob) -> dict[str, str]:
     return found
 
 
-def _inject(config: JobDefaults) -> dict[str, Any]:
+def inject(config: JobDefaults) -> dict[str, Any]:
+    """Return the init container that brings agent and SDK into any image."""
     container: dict[str, Any] = {
         "name": contract.INJECT_CONTAINER,
         "image": config.agent_image,
         "command": list(INJECT),
         "volumeMounts": [{"name": contract.VOLUME, "mountPath": contract.MOUNT_PATH}],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
-        **_container_security(config),
+        **container_security(config),
     }
     if config.agent_image_pull_policy is not None:
         container["imagePullPolicy"] = config.agent_image_pull_policy
     return container
 
 
-def _container_security(config: JobDefaults) -> dict[str, Any]:
+def security(config: JobDefaults) -> dict[str, Any]:
+    """Return the fields of a pod spec that Pod Security asks for."""
+    if config.pod_security == "none":
+        return {}
+    return {
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": config.run_as_user,
+            "runAsGroup": config.run_as_user,
+            "fsGroup": config.run_as_user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+    }
+
+
+def container_security(config: JobDefaults) -> dict[str, Any]:
+    """Return the fields of a container that Pod Security asks for."""
     if config.pod_security == "none":
         return {}
     return {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}

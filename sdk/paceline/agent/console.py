@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paceline._metrics import flat
+from paceline._metrics import flat, short
 
 _PERIOD_S = 1.0
 _METRICS = 12
-_TEXT = 40
 
 
 class Console:
@@ -38,14 +37,6 @@ class Console:
 
 def line(step: int, metrics: Mapping[str, Any]) -> str:
     """`step 1200: loss=0.31 val/acc=0.9`."""
-    shown = [f"{name}={_short(value)}" for name, value in flat(metrics) if name not in ("step", "global_step")]
+    shown = [f"{name}={short(value)}" for name, value in flat(metrics) if name not in ("step", "global_step")]
     more = f" and {len(shown) - _METRICS} more" if len(shown) > _METRICS else ""
     return f"step {step}: {' '.join(shown[:_METRICS]) or 'no metrics'}{more}"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    # One line, and not a long one: a metric may be a list of thousands.
-    text = " ".join(str(value)[: _TEXT + 1].split())
-    return text if len(text) <= _TEXT else text[:_TEXT] + "..."

@@ -12,6 +12,7 @@ from paceline import _contract as c
 from paceline import _trackers
 
 _TRACEBACK = "Traceback (most recent call last):"
+_FRAME = '  File "'
 # The line that ends a Python traceback: `ValueError: boom`, `torch.cuda.OutOfMemoryError: ...`, `KeyboardInterrupt`.
 _EXCEPTION = re.compile(r"^((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?:: (.*))?$")
 
@@ -136,8 +137,10 @@ def with_stacks(stalled: Failure, last_lines: Sequence[str]) -> Failure:
 
 
 def find_exception(lines: Sequence[str]) -> dict[str, str] | None:
-    """Type, message and text of the last Python traceback in `lines`, or None."""
+    """Type, message and text of the last Python traceback in `lines`, or None. Its beginning may be cut off."""
     starts = [i for i, line in enumerate(lines) if line.strip() == _TRACEBACK]
+    # A deep one is longer than what is kept of the output.
+    starts = starts or [i for i, line in enumerate(lines) if line.startswith(_FRAME)][:1]
     if not starts:
         return None
     block = lines[starts[-1] :]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import paceline
 from paceline import _contract as c
+from paceline.agent import keras
 from paceline.agent.config import AgentConfig
 from paceline.agent.errors import CommandError
 
@@ -82,6 +83,7 @@ def start(
     """
     env = environment(config, local_rank, socket=socket, stop_page=stop_page, resumed=resumed)
     program = _find(config.command[0], env, cwd)
+    env |= keras.variables(env, program)
     try:
         popen = subprocess.Popen(
             config.command,

@@ -28,6 +28,7 @@ from paceline.api.status import (
     WorkerCounts,
     WorkerError,
 )
+from paceline.api.tracking import Comet, Mlflow, TensorBoard, Tracking, TrackingRun, Wandb
 from paceline.api.trainjob import ObjectMeta, TrainJob
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "BackoffSeconds",
     "CheckpointStatus",
     "Checkpoints",
+    "Comet",
     "Condition",
     "Credential",
     "EnvFromSource",
@@ -46,6 +48,7 @@ __all__ = [
     "FailureRule",
     "FieldRef",
     "KeyRef",
+    "Mlflow",
     "ObjectMeta",
     "ObjectRef",
     "PodTemplate",
@@ -55,10 +58,14 @@ __all__ = [
     "Scheduling",
     "Storage",
     "StorageVolume",
+    "TensorBoard",
+    "Tracking",
+    "TrackingRun",
     "TrainJob",
     "TrainJobSpec",
     "TrainJobStatus",
     "Uploads",
+    "Wandb",
     "WorkerCounts",
     "WorkerError",
     "WorkerResources",

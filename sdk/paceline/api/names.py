@@ -13,6 +13,7 @@ SHORT_NAME = "tj"
 LABEL_JOB = f"{GROUP}/job"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_INDEX = f"{GROUP}/index"
+LABEL_TENSORBOARD = f"{GROUP}/tensorboard"
 
 WORKER_CONTAINER = "worker"
 INJECT_CONTAINER = "paceline-inject"

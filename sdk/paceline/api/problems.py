@@ -30,12 +30,15 @@ class Problem:
         return f"{self.field}: {self.message}"
 
 
-def check(spec: TrainJobSpec, *, accelerators: Collection[str] | None = None) -> list[Problem]:
+def check(
+    spec: TrainJobSpec, *, accelerators: Collection[str] | None = None, default_storage: bool | None = None
+) -> list[Problem]:
     """Return all problems of a spec that the API server has accepted.
 
     Args:
         spec: The spec, with its defaults.
         accelerators: Names that the operator is configured for; None where that is unknown (the CLI).
+        default_storage: Whether the operator has storage for jobs that name none; None where that is unknown.
     """
     problems = list(_pod_spec(spec.pod_template.spec))
     if not problems:
@@ -44,6 +47,7 @@ def check(spec: TrainJobSpec, *, accelerators: Collection[str] | None = None) ->
         problems += _storage(spec)
     problems += _accelerator(spec, accelerators)
     problems += _gang(spec)
+    problems += _serve(spec, default_storage)
     return problems
 
 
@@ -160,6 +164,14 @@ def _gang(spec: TrainJobSpec) -> Iterator[Problem]:
             "spec.podTemplate.spec.schedulingGroup",
             f'is {own!r}, but spec.scheduling.gang "PodGroup" makes a PodGroup for each attempt: remove it, or write '
             '"None" in spec.scheduling.gang and look after the group yourself',
+        )
+
+
+def _serve(spec: TrainJobSpec, default_storage: bool | None) -> Iterator[Problem]:
+    if spec.tracking.tensorboard.serve and spec.storage.path is None and default_storage is False:
+        yield Problem(
+            "spec.tracking.tensorboard.serve",
+            "is true, but the run has no storage whose events could be shown: set spec.storage.path, or remove serve",
         )
 
 

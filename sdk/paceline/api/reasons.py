@@ -10,7 +10,18 @@ SUCCEEDED = "Succeeded"
 FAILED = "Failed"
 SUSPENDED = "Suspended"
 STRAGGLING = "Straggling"
-CONDITION_TYPES = (SCHEDULED, RUNNING, CHECKPOINT_AVAILABLE, SUCCEEDED, FAILED, SUSPENDED, STRAGGLING)
+# Also a reason: of this condition, and of a failure.
+MISSING_CREDENTIALS = "MissingCredentials"
+CONDITION_TYPES = (
+    SCHEDULED,
+    RUNNING,
+    CHECKPOINT_AVAILABLE,
+    SUCCEEDED,
+    FAILED,
+    SUSPENDED,
+    STRAGGLING,
+    MISSING_CREDENTIALS,
+)
 
 # Why the job is over.
 ALL_WORKERS_SUCCEEDED = "AllWorkersSucceeded"
@@ -58,6 +69,8 @@ SUSPENDED_BY_USER = "SuspendedByUser"
 RESUMED = "Resumed"
 NAME_TAKEN = "NameTaken"
 RULE_SHADOWED = "RuleShadowed"
+TRACKER_UNREACHABLE = "TrackerUnreachable"
+TENSORBOARD_UNAVAILABLE = "TensorBoardUnavailable"
 GANG_UNAVAILABLE = "GangUnavailable"
 
 # Why it is slower than it could be.
@@ -70,6 +83,7 @@ ALL_WORKERS_RUNNING = "AllWorkersRunning"
 CHECKPOINT_COMMITTED = "CheckpointCommitted"
 NO_CHECKPOINT_YET = "NoCheckpointYet"
 FINISHED = "Finished"
+FOUND = "Found"
 
 REASONS = frozenset(
     {
@@ -105,6 +119,9 @@ REASONS = frozenset(
         RESUMED,
         NAME_TAKEN,
         RULE_SHADOWED,
+        MISSING_CREDENTIALS,
+        TRACKER_UNREACHABLE,
+        TENSORBOARD_UNAVAILABLE,
         WORKER_BEHIND,
         CAUGHT_UP,
         GANG_UNAVAILABLE,
@@ -113,5 +130,6 @@ REASONS = frozenset(
         CHECKPOINT_COMMITTED,
         NO_CHECKPOINT_YET,
         FINISHED,
+        FOUND,
     }
 )

@@ -10,6 +10,7 @@ import json
 from paceline.api import names
 from paceline.api.cel import Rule
 from paceline.api.storage_rules import CHECKPOINTS, STORAGE
+from paceline.api.tracking_rules import MLFLOW, SERVE, TENSORBOARD_IMAGE, WANDB_PROJECT
 
 # Fields that may change after creation: none of them alters what the pods of the job are.
 MUTABLE = ("suspend", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "cleanPodPolicy", "failurePolicy")
@@ -119,6 +120,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "another directory",
             "credentials",
         ),
+        SERVE,
         *(_fixed(field, required=True) for field in ("framework", "image")),
         *(
             _fixed(field)
@@ -132,6 +134,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
                 "podTemplate",
                 "storage",
                 "credentials",
+                "tracking",
                 "checkpoints",
                 "artifacts",
                 "scheduling",
@@ -229,6 +232,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
             'd.mountPath == c.mountPath))[0].mountPath}" is used twice: give each Secret a directory of its own',
         ),
     ),
+    "spec.credentials[]": (
+        Rule(
+            "!has(self.asEnv) || self.asEnv || has(self.mountPath)",
+            'asEnv is false and there is no mountPath, so that Secret "{self.secretRef.name}" reaches no worker: set '
+            "mountPath, or remove asEnv",
+            "asEnv",
+        ),
+    ),
     "spec.credentials[].env": (
         Rule(
             f"self.all(k, !(k in {_RESERVED}) && !k.startsWith('{names.ENV_PREFIX}') && k != 'TF_CONFIG')",
@@ -249,6 +260,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "scoreOrder",
         ),
     ),
+    "spec.tracking.wandb.project": WANDB_PROJECT,
+    "spec.tracking.mlflow": MLFLOW,
+    "spec.tracking.tensorboard.image": TENSORBOARD_IMAGE,
     "spec.failurePolicy.rules": (
         Rule(
             f"!self.exists(a, self.exists(b, {_CONTRADICT}))",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from paceline.api.base import INT32_MAX, TYPE_RULE, Quantity, SpecModel
 from paceline.api.core import EnvFromSource, EnvVar, ObjectName, ObjectRef, PodTemplate
+from paceline.api.tracking import Tracking
 
 Framework: TypeAlias = Literal["torch", "tensorflow", "none"]
 Placement: TypeAlias = Literal["Pack", "Spread", "StrictPack", "StrictSpread"]
@@ -16,7 +17,7 @@ ScoreOrder: TypeAlias = Literal["min", "max"]
 FailureAction: TypeAlias = Literal["Fail", "Restart", "RestartUncounted"]
 FailureCause: TypeAlias = Literal[
     "WorkerFailed", "OOMKilled", "Stalled", "PodFailed", "PodDeleted", "PodEvicted", "Preempted", "PodUnreachable",
-    "NodeLost", "StartTimeout", "Unschedulable", "StorageError", "InvalidConfig",
+    "NodeLost", "StartTimeout", "Unschedulable", "StorageError", "InvalidConfig", "MissingCredentials",
 ]  # fmt: skip
 Gang: TypeAlias = Literal["Auto", "PodGroup", "Timeout", "None"]
 ImagePullPolicy: TypeAlias = Literal["Always", "IfNotPresent", "Never"]
@@ -97,12 +98,15 @@ class Storage(SpecModel):
 
 
 class Credential(SpecModel):
-    """A Secret that reaches every worker, as variables or as files."""
+    """A Secret that reaches every worker: as variables, as files, or as both."""
 
     secret_ref: ObjectRef
     """The Secret."""
     mount_path: MountPath | None = None
     """Directory in which each key is a file. Absent: each key is a variable."""
+    as_env: bool | None = None
+    """Whether each key is a variable too, beside the files in `mountPath`. Absent: only where there is no
+    `mountPath`."""
     env: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]],
         Field(max_length=32),
@@ -182,8 +186,8 @@ class FailurePolicy(SpecModel):
     """Seconds from the time when all pods of an attempt have a node until all of their workers run; then the group
     starts again with the cause StartTimeout, so that pods which hang hold no GPUs for ever. 0: never."""
     rules: Annotated[list[FailureRule], Field(max_length=16)] = Field(default_factory=list)
-    """The first one that matches decides. Where none does, storage and configuration errors end the job, and all else
-    restarts it."""
+    """The first one that matches decides. Where none does, storage and configuration errors and missing credentials end
+    the job, and all else restarts it."""
 
 
 class Scheduling(SpecModel):
@@ -246,6 +250,8 @@ class TrainJobSpec(SpecModel):
     """Where checkpoints and results are kept."""
     credentials: Annotated[list[Credential], Field(max_length=32)] = Field(default_factory=list)
     """Secrets that reach every worker: keys of experiment trackers, configuration files."""
+    tracking: Tracking = Field(default_factory=Tracking)
+    """Experiment trackers: their variables, their check before training begins, and TensorBoard."""
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     """Which checkpoints are kept, and where the first attempt starts."""
     artifacts: Artifacts = Field(default_factory=Artifacts)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, computed_field
 
 from paceline.api.base import LastLines, Metrics, PreciseTime, Sentence, StatusModel, Time, Uri, Word
+from paceline.api.tracking import MAX_TRACKING, TrackingRun
 
 Phase: TypeAlias = Literal[
     "Pending", "Suspended", "Scheduling", "Starting", "Running", "Restarting", "Succeeded", "Failed"
@@ -202,6 +203,8 @@ class TrainJobStatus(StatusModel):
     """The best committed checkpoint by `checkpoints.scoreAttribute`."""
     uploads: Uploads | None = None
     """What waits for the store."""
+    tracking: Annotated[list[TrackingRun], Field(max_length=MAX_TRACKING)] = Field(default_factory=list)
+    """Runs in experiment trackers, over all attempts: the newest 8."""
     result: Result | None = None
     """What came out, once the job is finished."""
     history: Annotated[list[FailureRecord], BeforeValidator(_newest), Field(max_length=MAX_HISTORY)] = Field(

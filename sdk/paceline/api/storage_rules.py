@@ -20,10 +20,11 @@ CREDENTIALS = (
     r"(?i)^[^:/?#]*://[^/?#]*@|[?].*//[^/?&#]*@"
     r"|[?](.*&)?[^=&]*(key|secret|token|passw|credential|signature|auth)[^=&]*="
 )
-_CARRIES = (
+CARRIES = (
     'carries credentials (a name before "@", or an option after "?" that is called key, secret, token or password): '
-    "remove them, and {instead}. HDFS takes the user as ?user=NAME"
+    "remove them, and {instead}"
 )
+_USER = "HDFS takes the user as ?user=NAME"
 # Everything after the first "?", without the help of url(), which refuses what it cannot read.
 _QUERY = "self.path.substring(self.path.indexOf('?') + 1).split('&')"
 _HAS_QUERY = "self.path.startsWith('s3://') && self.path.contains('?')"
@@ -37,7 +38,8 @@ _BELOW_MOUNT = (
 )
 
 
-def _secret(value: str) -> str:
+def has_credentials(value: str) -> str:
+    """Return the CEL expression that tells whether a URI carries credentials."""
     return f"{value}.matches(r'{CREDENTIALS}')"
 
 
@@ -47,13 +49,13 @@ def _in_store(value: str) -> str:
 
 def _path(holds: str, message: str) -> Rule:
     """A rule that shows the path, and so looks only at one without credentials."""
-    return Rule(f"!has(self.path) || {_secret('self.path')} || ({holds})", message, "path")
+    return Rule(f"!has(self.path) || {has_credentials('self.path')} || ({holds})", message, "path")
 
 
 STORAGE = (
     Rule(
-        f"!has(self.path) || !{_secret('self.path')}",
-        _CARRIES.replace("{instead}", "name a Secret that holds them in spec.storage.secretRef"),
+        f"!has(self.path) || !{has_credentials('self.path')}",
+        CARRIES.replace("{instead}", f"name a Secret that holds them in spec.storage.secretRef. {_USER}"),
         "path",
     ),
     _path(
@@ -125,13 +127,13 @@ STORAGE = (
 # At the object, since the API server repeats the value of a plain field that a rule refuses.
 CHECKPOINTS = (
     Rule(
-        f"!has(self.resumeFrom) || !{_secret('self.resumeFrom')}",
-        _CARRIES.replace("{instead}", "hand them over as for spec.storage: the same credentials are used"),
+        f"!has(self.resumeFrom) || !{has_credentials('self.resumeFrom')}",
+        CARRIES.replace("{instead}", f"hand them over as for spec.storage: the same credentials are used. {_USER}"),
         "resumeFrom",
     ),
     Rule(
         f"!has(self.resumeFrom) || self.resumeFrom in ['', 'none'] || self.resumeFrom.startsWith('/') || "
-        f"{_in_store('self.resumeFrom')} || {_secret('self.resumeFrom')}",
+        f"{_in_store('self.resumeFrom')} || {has_credentials('self.resumeFrom')}",
         '"{self.resumeFrom}" is no checkpoint: leave it empty for the latest of this run, write none to start fresh, '
         "or give the URI (s3://, gs://, hdfs://, webhdfs://) or absolute path of a checkpoint",
         "resumeFrom",

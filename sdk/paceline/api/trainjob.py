@@ -111,7 +111,9 @@ def _plain(value: Any) -> Any:
     plain = {}
     for name, field in type(value).model_fields.items():
         item = _plain(getattr(value, name))
-        empty = item is None or item in ([], {}) or (item == "" and field.default == "")
+        # Where the default is None, `{}` says something: a tracker with all of its defaults.
+        nothing = item in ([], {}) and field.default is not None
+        empty = item is None or nothing or (item == "" and field.default == "")
         if field.is_required() or not empty:
             plain[field.alias or name] = item
     return plain

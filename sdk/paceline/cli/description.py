@@ -39,6 +39,7 @@ class Seen:
 def describe(seen: Seen) -> RenderableType:
     """Return the description."""
     sections = [("", _summary(seen)), ("Conditions", _conditions(seen)), ("Workers", _workers(seen))]
+    sections += [("Tracking", _tracking(seen))]
     sections += [("Restarts", _history(seen)), ("Events", _events(seen)), ("Result", _result(seen))]
     parts: list[RenderableType] = []
     for title, body in sections:
@@ -147,6 +148,21 @@ def _workers(seen: Seen) -> RenderableType | None:
         ranks = str(first) if per_pod == 1 else f"{first}-{first + per_pod - 1}"
         node = pod.get("spec", {}).get("nodeName", "")
         grid.add_row(labels.get(names.LABEL_ATTEMPT, ""), ranks, pod["metadata"]["name"], node, pod_state(pod))
+    return grid
+
+
+def _tracking(seen: Seen) -> RenderableType | None:
+    job = seen.job
+    serves = job.spec.tracking.tensorboard.serve
+    if not (job.status.tracking or serves):
+        return None
+    grid = _table("TRACKER", "RUN", "WHERE")
+    for run in job.status.tracking:
+        where = Text(run.url, style=f"link {run.url}") if run.url else Text(run.path or "")
+        grid.add_row(run.kind, run.run_id or "", where)
+    if serves:
+        forward = f"kubectl port-forward -n {job.namespace} service/{job.name}-tensorboard 6006"
+        grid.add_row("tensorboard", "", Text(f"{forward}\nthen http://localhost:6006"))
     return grid
 
 

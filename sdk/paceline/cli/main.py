@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from paceline.cli import change, checkpoints, show
+from paceline.cli import change, checkpoints, secrets, show
 from paceline.cli.following import show_logs
 from paceline.cli.session import Context, Kubeconfig, Name, Namespace, console, program_name, say, session
 from paceline.cli.text import parse_duration
@@ -69,6 +69,7 @@ app.command("submit")(change.submit_command)
 app.command("suspend")(change.suspend_command)
 app.command("resume")(change.resume_command)
 app.command("delete")(change.delete_command)
+app.command("secrets")(secrets.secrets_command)
 
 
 @app.command("version")

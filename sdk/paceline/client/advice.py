@@ -20,6 +20,9 @@ ADVICE = {
     reasons.IMAGE_PULL_FAILED: "Check spec.image and that the nodes may pull it (imagePullSecrets in "
     "spec.podTemplate.spec). The job goes on by itself once the image can be pulled.",
     reasons.MISSING_SECRET: "Create the Secret in namespace {namespace}: the job goes on by itself.",
+    reasons.MISSING_CREDENTIALS: "Give the tracker its key: `{program} secrets create wandb` (mlflow, databricks, "
+    "comet) prints how. Then submit the job under another name, or delete this one first.",
+    reasons.TRACKER_UNREACHABLE: "Training goes on. Check the tracker's address as seen from the pods.",
     reasons.MISSING_CONFIG_MAP: "Create the ConfigMap in namespace {namespace}: the job goes on by itself.",
     reasons.MISSING_VOLUME: "Create the PersistentVolumeClaim in namespace {namespace}, or see why it is not bound: "
     "`kubectl describe pvc`.",

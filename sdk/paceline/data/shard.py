@@ -142,6 +142,7 @@ class DataShard:
             ValueError: Also, while iterating: a column that is no tensor (texts, lists of different lengths).
         """
         options = self._options(batch_size, drop_last, shuffle_buffer_size, seed, prefetch, columns, skip_batches)
+        needs("numpy", "iter_torch_batches", "pip install numpy")
         needs("torch", "iter_torch_batches", "pip install 'paceline[torch]', or use iter_batches")
         from paceline.data import _torch
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paceline.storage._errors import StorageError, missing_package
+from paceline.storage._hdfs_forks import keep
 from paceline.storage._hdfs_tree import NameNodeTree
 from paceline.storage._process import PerProcess
 from paceline.storage._tree import TreeStorage, chunks
@@ -40,6 +41,8 @@ class HdfsTree(NameNodeTree):
         super().__init__(address, user, given)
         # The object that was given is of the process that gave it; its configuration makes another elsewhere.
         pid = os.getpid()
+        if given is not None:
+            keep(given.client)
         self._made = PerProcess(
             lambda: (
                 given.client
@@ -119,7 +122,9 @@ class HdfsTree(NameNodeTree):
 
         host, _, port = self.address.partition(":")
         _ = self.client  # the user
-        return HdfsFileSystem(host=host or None, port=int(port) if port else None)
+        filesystem = HdfsFileSystem(host=host or None, port=int(port) if port else None)
+        keep(filesystem.client)
+        return filesystem
 
     def _created(self, path: str) -> Any:
         from hdfs_native import WriteOptions
@@ -152,4 +157,4 @@ def _make(address: str, user: str, config: dict[str, Any] | None) -> Any:
                 " let both name the same"
             )
     # Without an address: fs.defaultFS of core-site.xml.
-    return Client(f"hdfs://{address}" if address else None, {**_FEW_TRIES, **(config or {})})
+    return keep(Client(f"hdfs://{address}" if address else None, {**_FEW_TRIES, **(config or {})}))

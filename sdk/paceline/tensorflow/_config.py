@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from paceline import _contract as c
-from paceline.tensorflow._installed import LEGACY_KERAS, check_tensorflow, keras_variables
+from paceline.tensorflow._installed import check_tensorflow, keras_variables
 from paceline.trainer._framework import Framework
 
 # What Keras 3 raises from `fit` under MultiWorkerMirroredStrategy (keras-team/keras#20585).
 _KERAS_3_FAILS = "Attempt to convert a value (PerReplica"
 _WAY_OUT = (
     "Keras 3 cannot run model.fit under MultiWorkerMirroredStrategy (keras-team/keras#20585). Use tf-keras, the Keras"
-    f" before it: pip install tf-keras, set {LEGACY_KERAS}=1 before TensorFlow is imported, and take Keras from"
+    f" before it: pip install tf-keras, set {c.LEGACY_KERAS}=1 before TensorFlow is imported, and take Keras from"
     " `tf.keras`, not from `import keras`. Or write the training step yourself, with strategy.run"
 )
 
@@ -30,8 +30,8 @@ class TensorflowConfig(Framework):
     Attributes:
         legacy_keras: True: `tf.keras` is tf-keras (Keras 2), the one that trains with `model.fit` under
             MultiWorkerMirroredStrategy. False: Keras 3. None: as TF_USE_LEGACY_KERAS says where it is set, else True
-            where tf-keras is installed. On a cluster it counts where the worker has not imported TensorFlow before the
-            training function is called; otherwise set the variable in the image or in the job.
+            where tf-keras is installed. In a TrainJob whose command is a script, it counts where the script has not
+            imported TensorFlow before `fit()`; set the variable in the job otherwise.
     """
 
     legacy_keras: bool | None = None
@@ -58,7 +58,11 @@ class TensorflowConfig(Framework):
         check_tensorflow("TensorflowTrainer")
         workers = [f"127.0.0.1:{port}" for port in ports[:world_size]]
         told = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
-        return {c.TF_CONFIG: json.dumps(told), **keras_variables(self.legacy_keras, os.environ.get(LEGACY_KERAS))}
+        return {c.TF_CONFIG: json.dumps(told), **keras_variables(self.legacy_keras, os.environ.get(c.LEGACY_KERAS))}
+
+    def variables(self) -> dict[str, str]:
+        """The choice of Keras where there is one; otherwise the agent looks which there are."""
+        return {} if self.legacy_keras is None else {c.LEGACY_KERAS: str(int(self.legacy_keras))}
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -70,7 +74,7 @@ class TensorflowConfig(Framework):
         """
         check_tensorflow("this worker")
         if "tensorflow" not in sys.modules:
-            os.environ.update(keras_variables(self.legacy_keras, os.environ.get(LEGACY_KERAS)))
+            os.environ.update(keras_variables(self.legacy_keras, os.environ.get(c.LEGACY_KERAS)))
         try:
             yield
         except ValueError as e:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
+from paceline._contract import LEGACY_KERAS
+
 _EXTRA = "pip install 'paceline[tensorflow]'"
 
 

@@ -1,8 +1,9 @@
 """`python -m paceline.tracking.serve --port 6006`: TensorBoard over the events of one run, wherever they are stored.
 
-A run's directory on a volume is shown as it is. From another store the event files are copied to a local directory, and
-what they grow by is added while this goes on. PACELINE_STORAGE_PATH and PACELINE_EXPERIMENT_NAME say which run, as in
-the pods of a TrainJob; the store's credentials are found as everywhere.
+The event files are copied to a local directory, and what they grow by is added while this goes on; from a volume too:
+there each write replaces the file, and TensorBoard would read on in the one that it has opened. PACELINE_STORAGE_PATH
+and PACELINE_EXPERIMENT_NAME say which run, as in the pods of a TrainJob; the store's credentials are found as
+everywhere.
 """
 
 from __future__ import annotations
@@ -104,8 +105,6 @@ def main(arguments: Sequence[str]) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    if storage.scheme == "file":
-        return _serve(Path(path), None, given, ended)
     with tempfile.TemporaryDirectory(prefix="paceline-tensorboard-") as directory:
         copy = Copy(storage, path.rstrip("/"), Path(directory))
         try:
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
         return _serve(Path(directory), copy, given, ended)
 
 
-def _serve(directory: Path, copy: Copy | None, given: argparse.Namespace, ended: threading.Event) -> int:
+def _serve(directory: Path, copy: Copy, given: argparse.Namespace, ended: threading.Event) -> int:
     address = ["--host", given.host] if given.host else ["--bind_all"]
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(directory), "--port", str(given.port)]
     board = subprocess.Popen([*command, *address, "--reload_interval", "5"], stdin=subprocess.DEVNULL)
@@ -129,15 +128,7 @@ def _serve(directory: Path, copy: Copy | None, given: argparse.Namespace, ended:
     threading.Thread(target=watch, daemon=True).start()
     warned = ""
     while not ended.wait(given.period):
-        if copy is None:
-            continue
-        try:
-            copy.update()
-            warned = ""
-        except (StorageError, OSError) as e:
-            if str(e) != warned:
-                warned = str(e)
-                say(f"warning: no new events for now: {e}")
+        warned = _update(copy, warned)
     if (code := board.poll()) is not None:
         say(f"tensorboard has ended with code {code}")
         return code if code > 0 else 1
@@ -148,6 +139,17 @@ def _serve(directory: Path, copy: Copy | None, given: argparse.Namespace, ended:
         board.kill()
         board.wait()
     return 0
+
+
+def _update(copy: Copy, warned: str) -> str:
+    """Fetch what is new; what hinders that is told once, and returned."""
+    try:
+        copy.update()
+    except (StorageError, OSError) as e:
+        if str(e) != warned:
+            say(f"warning: no new events for now: {e}")
+        return str(e)
+    return ""
 
 
 def _refuse(problem: str, code: int) -> int:

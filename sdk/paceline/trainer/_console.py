@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -39,14 +40,22 @@ class Console(Protocol):
 
 
 def choose(name: str, max_failures: int) -> Console:
-    """The live console in a terminal that can show one, where rich is installed."""
-    if sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        try:
-            from paceline.trainer._live import Live
-        except ImportError:
-            return Plain()
-        return Live(name, max_failures)
-    return Plain()
+    """Of a run on this machine: the live console where there can be one."""
+    if not in_terminal():
+        return Plain()
+    from paceline.trainer._live import OfAgent
+
+    return OfAgent(name, max_failures)
+
+
+def in_terminal() -> bool:
+    """Whether output goes to a terminal that can show a live table, and rich, which draws it, is installed."""
+    return (
+        sys.stdout.isatty()
+        and sys.stderr.isatty()
+        and os.environ.get("TERM") != "dumb"
+        and find_spec("rich") is not None
+    )
 
 
 class Plain:

@@ -29,6 +29,10 @@ class Framework:
         """
         return {}
 
+    def variables(self) -> dict[str, str]:
+        """Variables that the workers of a cluster have from their start, where the run's own do not say otherwise."""
+        return {}
+
     def session(self) -> AbstractContextManager[None]:
         """Entered by each worker, its rank variables set, around the training function."""
         return nullcontext()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from sklearn.datasets import load_digits
 from paceline import train
 from paceline.data import open_sources
 from paceline.train import _shards
+from tests.support import docs
 
 
 @pytest.fixture
@@ -44,8 +44,7 @@ def test_batches_are_tensors_and_feed_a_pipeline(labels: Any) -> None:
     assert batch["text"][0] == f"a {labels[0]}".encode()
 
     shard.set_epoch(0)
-    page = (Path(__file__).parents[3] / "docs/guides/datasets.md").read_text()
-    (block,) = (text for text in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "tf.data" in text)
+    (block,) = (text for text in docs.own_python("docs/guides/datasets.md") if "tf.data" in text)
     names = {"tf": tf, "shard": shard}
     exec(compile(block, "datasets.md", "exec"), names)
     pipeline: Any = names["dataset"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import importlib
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from paceline import train
 from paceline.data import open_sources
 from paceline.train import _shards
 
-ROOT = Path(__file__).parents[3]
+EXAMPLE = Path(__file__).parents[3] / "examples" / "parquet-datasets"
 
 
 @pytest.fixture
@@ -75,20 +74,20 @@ def test_batches_are_tensors_of_the_types_that_are_asked_for(digits: tuple[Any, 
         shard.iter_torch_batches(device="gpu")
 
 
-def test_the_example_trains_on_parquet_files_with_two_workers(tmp_path: Path) -> None:
-    example, data = ROOT / "examples/parquet-datasets", str(tmp_path / "digits")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "sdk", ROOT / "operator")))}
-
+def test_the_example_trains_on_parquet_files_with_two_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     def run(script: str, *options: str) -> str:
-        command = [sys.executable, str(example / script), data, *options]
-        done = subprocess.run(
-            command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *options])
+        monkeypatch.delitem(sys.modules, script, raising=False)
+        importlib.import_module(script).main()
+        told = capfd.readouterr()
+        return told.out + told.err
 
-    assert "1437 images to train with and 360 to validate" in run("prepare.py")
-    told = run("train.py", "--workers", "2", "--epochs", "4", "--storage-path", str(tmp_path / "runs"))
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    data = str(tmp_path / "digits")
+    assert "1437 images to train with and 360 to validate" in run("prepare", data)
+    told = run("train", data, "--workers", "2", "--epochs", "4", "--storage-path", str(tmp_path / "runs"))
     assert told.count("datasets['train'] has 1437 rows: each of 2 ranks gets 718, and 1 is left out") == 1
     (directory,) = (tmp_path / "runs").iterdir()
     result = train.Result.from_path(str(directory))
@@ -96,3 +95,5 @@ def test_the_example_trains_on_parquet_files_with_two_workers(tmp_path: Path) ->
     assert result.metrics is not None
     assert (result.metrics["epoch"], result.metrics["step"]) == (4, 4 * 45)
     assert result.metrics["accuracy"] > 0.8
+    assert len(result.best_checkpoints) == 4
+    assert f"accuracy {result.metrics['accuracy']:.4f}; the model is in {directory}" in told

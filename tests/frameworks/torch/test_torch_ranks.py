@@ -19,7 +19,7 @@ from paceline.train import Result, RunConfig, ScalingConfig
 EXAMPLES = Path(__file__).parents[3] / "examples"
 WORLD = 2
 pytestmark = pytest.mark.timeout(600)  # two processes that import torch, on two cores that others may use too
-EPOCHS = 8
+EPOCHS, DIGITS_EPOCHS = 8, 4
 
 
 def example(name: str) -> ModuleType:
@@ -42,6 +42,7 @@ def everything(config: dict[str, Any]) -> None:
     of_all: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(of_all, found)
     train.report({"found": of_all})
+    config["digits_example"]({"epochs": DIGITS_EPOCHS, "batch_size": 16, "lr": 5e-3})
     config["metrics_example"]({"epochs": EPOCHS})
     dist.destroy_process_group()  # the session's end finds none
 
@@ -150,27 +151,14 @@ def _off(model: nn.Module, batch: Any, plain: nn.Module | None = None) -> float:
     return max(float((a - b.grad).abs().max()) for a, b in zip(gradients, plain.parameters(), strict=True))
 
 
-def test_a1_the_example_trains_on_this_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--workers", "2", "--epochs", "4", "--storage-path", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-    script = example("torch-trainer")
-    script.main()
-    (run,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    result = Result.from_path(str(run))
-    assert result.metrics is not None
-    assert (result.metrics["epoch"], result.metrics["step"]) == (4, 4 * 45)  # 1,437 samples, two ranks, batches of 16
-    assert result.metrics["accuracy"] > 0.8
-    assert len(result.best_checkpoints) == 4
-    assert f"accuracy {result.metrics['accuracy']:.4f}; the model is in {run}" in capsys.readouterr().out
-
-
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     trainer = TorchTrainer(
         everything,
-        train_loop_config={"metrics_example": example("torchmetrics").train_fn},
+        train_loop_config={
+            "digits_example": example("torch-trainer").train_fn,
+            "metrics_example": example("torchmetrics").train_fn,
+        },
         torch_config=TorchConfig(timeout_s=77),
         scaling_config=ScalingConfig(num_workers=WORLD),
         run_config=RunConfig(name="ranks", storage_path=str(tmp_path_factory.mktemp("runs"))),
@@ -248,6 +236,24 @@ def test_b7_the_parts_of_a_sharded_model_are_one_checkpoint(result: Result, rank
         dcp.load(weights, checkpoint_id=folder, no_dist=True)
     wanted = [found["fsdp"]["weight"] for found in ranks]
     assert weights["model"]["0.weight"].tolist() == wanted[0] == wanted[1]
+
+
+def test_a1_the_digits_example_learns(result: Result) -> None:
+    """Its `main()` is that of examples/parquet-datasets, which test_data_torch.py runs."""
+    frame = result.metrics_dataframe
+    assert frame is not None
+    digits = frame.dropna(subset=["accuracy"])
+    assert list(digits["epoch"]) == list(range(1, DIGITS_EPOCHS + 1))
+    assert digits["step"].iloc[-1] == DIGITS_EPOCHS * 45  # 1,437 samples, two ranks, batches of 16
+    assert digits["accuracy"].iloc[-1] > 0.8
+    (checkpoint,) = [c for c, metrics in result.best_checkpoints if metrics.get("step") == DIGITS_EPOCHS * 45]
+    script = example("torch-trainer")
+    model = script.build_model().eval()
+    with checkpoint.as_directory() as folder:
+        model.load_state_dict(torch.load(Path(folder, script.STATE), weights_only=True)["model"])
+    x, y = script.load_data()[1].tensors
+    with torch.no_grad():
+        assert (model(x).argmax(dim=1) == y).float().mean().item() == pytest.approx(digits["accuracy"].iloc[-1], 0.02)
 
 
 def test_b3_torchmetrics_adds_up_all_ranks_and_rank_0_reports(result: Result) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
 from e2e.cluster import Bed, bed
+from tests.support import servers
 from tests.support.helm import NAMESPACE
 
 RESTRICTED = ["pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/warn=restricted"]
 
 
 @pytest.fixture(scope="session")
-def chart_server() -> Iterator[Bed]:
+def chart_server() -> Bed:
     """Return a real API server without nodes, with the namespaces that the tests install into; one a process."""
     name = "-".join(["chart", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
-    with bed(name=name, nodes=0, s3=False, keep=bool(os.environ.get("PACELINE_KEEP_BED"))) as started:
-        for namespace in (NAMESPACE, "team-a", "team-b", "elsewhere"):
-            started.kubectl("create", "namespace", namespace, check=False)
-            started.kubectl("label", "namespace", namespace, "--overwrite", *RESTRICTED)
-        yield started
+    keep = bool(os.environ.get("PACELINE_KEEP_BED"))
+    started = servers.hold("chart_server", bed(name=name, nodes=0, s3=False, keep=keep))
+    for namespace in (NAMESPACE, "team-a", "team-b", "elsewhere"):
+        started.kubectl("create", "namespace", namespace, check=False)
+        started.kubectl("label", "namespace", namespace, "--overwrite", *RESTRICTED)
+    return started

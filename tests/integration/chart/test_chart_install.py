@@ -199,11 +199,18 @@ def test_the_rights_are_enough_for_the_operator(server: Bed, tmp_path: Path, nam
     established(server)
     # Nobody else may hold the lease: the Deployment's own pod never runs here, there is no node.
     with operator_with_the_charts_rights(server, tmp_path) as operator:
-        train(server, name, "team-a", ttlSecondsAfterFinished=0)
+        shown = {"storage": {"path": "s3://bucket/runs"}, "tracking": {"tensorboard": {"serve": True}}}
+        train(server, name, "team-a", ttlSecondsAfterFinished=0, **shown)
         pods = ("pods", "-n", "team-a", "-l", f"paceline.dev/job={name}")
         wait_for(
             "pods of the job",
             lambda: len(get(server, *pods)["items"]) == 2 or None,
+            timeout_s=OPERATOR_S,
+            seen=operator.log.read_text,
+        )
+        wait_for(
+            "the TensorBoard of the job",
+            lambda: get(server, "deployments", "-n", "team-a")["items"] or None,
             timeout_s=OPERATOR_S,
             seen=operator.log.read_text,
         )

@@ -121,9 +121,17 @@ def test_the_operator_has_the_rights_of_the_design_and_no_more() -> None:
         ("", "services"): {"get", "list", "watch", "create", "delete"},
         ("", "events"): {"create", "patch", "list"},
         ("scheduling.k8s.io", "podgroups"): {"get", "list", "create", "delete"},
+        ("apps", "deployments"): {"get", "create"},
     }
     assert rights(named(of_kind(render(), "ClusterRole"), "paceline-operator")) == expected
     assert rights(named(of_kind(render(NAMESPACED), "Role"), "paceline-operator")) == expected
+
+
+def test_without_tensorboards_there_is_no_right_on_deployments_and_the_operator_knows() -> None:
+    rendered = render({"tensorboard": {"enabled": False}})
+    assert ("apps", "deployments") not in rights(named(of_kind(rendered, "ClusterRole"), "paceline-operator"))
+    assert not configuration(rendered).tensorboard.enabled
+    assert configuration(render()).tensorboard.enabled
 
 
 def test_leases_are_used_in_the_own_namespace_only() -> None:

@@ -20,6 +20,10 @@ BAD = "tests/integration/rows/test_rows_bad_input.py"
 PROCESSES = "tests/integration/test_agent_processes.py"
 MANIFESTS = "tests/unit/operator_resources/test_manifests.py"
 REFUSALS = "tests/integration/test_crd_refusals.py"
+ARGUMENTS = "tests/unit/sdk_trainer/test_trainer_arguments.py"
+SCALING = "tests/unit/sdk_trainer/test_scaling_config.py"
+SOURCES = "tests/unit/sdk_data/test_data_sources.py"
+TELLING = "tests/unit/sdk_trainer_k8s/test_k8s_telling.py"
 LOOP = "tests/integration/test_operator_loop.py"
 INSTALL = "tests/integration/chart/test_chart_install.py"
 RENDER = "tests/integration/chart/test_chart_render.py"
@@ -32,6 +36,7 @@ TORCH = "tests/frameworks/torch/test_torch_pieces.py"
 RANKS = "tests/frameworks/torch/test_torch_ranks.py"
 LIGHTNING = "tests/frameworks/torch/test_lightning_pieces.py"
 LIGHTNING_RUN = "tests/frameworks/torch/test_lightning_digits.py"
+LIGHTNING_PODS = "e2e/test_failures.py::test_kill_9_of_a_training_process_resumes_from_the_last_checkpoint"
 TORCH_GUIDES = "tests/frameworks/torch/test_torch_guides.py"
 
 ROWS: dict[str, list[str]] = {
@@ -40,7 +45,7 @@ ROWS: dict[str, list[str]] = {
         "e2e/test_python_api.py::test_fit_runs_on_two_nodes_and_returns_the_result_from_storage",
         "tests/integration/test_trainer_inside.py::"
         "test_every_worker_runs_the_function_as_its_rank_and_rank_0_goes_on_with_the_result",
-        f"{RANKS}::test_a1_the_example_trains_on_this_machine",
+        f"{RANKS}::test_a1_the_digits_example_learns",
     ],
     "A3": [
         "tests/unit/sdk_trainer/test_scaling_config.py::test_bad_values_are_refused_with_field_value_and_way_out",
@@ -86,6 +91,7 @@ ROWS: dict[str, list[str]] = {
     ],
     "A9": [
         "e2e/test_storage.py::test_a_plain_script_runs_unchanged",
+        "e2e/test_tensorflow.py::test_a_plain_tensorflow_script_runs_unchanged",
         f"{MANIFESTS}::test_tf_config_lists_every_process_with_a_port_of_its_own",
     ],
     # B. Metrics and checkpoints.
@@ -195,10 +201,10 @@ ROWS: dict[str, list[str]] = {
     ],
     "D2": [
         f"{LIGHTNING}::test_d1_d2_ranks_devices_and_data_follow_the_run",
-        f"{LIGHTNING_RUN}::test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods",
+        LIGHTNING_PODS,
     ],
     "D3": [
-        f"{LIGHTNING_RUN}::test_d3_g1_lightning_goes_on_from_its_checkpoint_after_a_worker_was_killed",
+        f"{LIGHTNING_RUN}::test_d2_d3_g1_lightning_goes_on_from_its_checkpoint_after_a_worker_was_killed",
         f"{LIGHTNING}::test_d3_metrics_are_plain_numbers_and_a_plain_script_goes_on_without_an_agent",
         f"{LIGHTNING}::test_d3_the_callback_may_be_a_base_and_be_copied",
     ],
@@ -206,13 +212,13 @@ ROWS: dict[str, list[str]] = {
     "D5": [
         f"{LIGHTNING}::test_d5_each_package_gets_classes_of_its_own",
         f"{LIGHTNING}::test_d5_each_process_of_a_pod_has_a_gpu_of_its_own",
-        f"{LIGHTNING_RUN}::test_d2_d5_the_same_script_is_the_command_of_a_job_of_two_pods",
+        LIGHTNING_PODS,
     ],
     "D6": [
         "tests/contract/test_docs_diffs.py::test_every_line_that_a_diff_leaves_is_in_the_example",
         f"{TORCH_GUIDES}::test_the_pytorch_guide_runs",
         f"{TORCH_GUIDES}::test_the_lightning_guide_runs",
-        f"{RANKS}::test_a1_the_example_trains_on_this_machine",
+        f"{RANKS}::test_a1_the_digits_example_learns",
     ],
     # H. The operator: of H3 and H4 what is built so far stands in the tests of the chart and of the operator.
     "H1": [
@@ -288,6 +294,28 @@ BAD_INPUT: dict[str, list[str]] = {
         f"{BAD}::test_num_to_keep_below_one_is_refused_where_it_is_written_and_by_the_agent",
         f"{B}::test_b8_bad_values_are_refused_where_they_are_written",
     ],
+    "a train function with two required arguments": [f"{ARGUMENTS}::test_functions_that_workers_cannot_call"],
+    "a generator as train function": [f"{ARGUMENTS}::test_functions_that_workers_cannot_call"],
+    "an unpicklable closure": ["tests/unit/sdk_trainer/test_task_file.py::test_what_cannot_be_pickled_is_named"],
+    "wrong ScalingConfig keys": [f"{SCALING}::test_bad_values_are_refused_with_field_value_and_way_out"],
+    "num_workers 0 or -1": [f"{SCALING}::test_bad_values_are_refused_with_field_value_and_way_out"],
+    "GPU without GPUs": [
+        "tests/integration/test_trainer_local.py::test_what_cannot_be_run_here_is_told_before_anything_starts",
+        f"{TELLING}::test_what_hinders_the_job_is_told_once_with_the_way_out",  # a cluster's nodes may come later
+    ],
+    "datasets of an unknown format": [f"{SOURCES}::test_a_mistake_shows_before_anything_is_started"],
+    "a missing extra": [
+        f"{SOURCES}::test_without_pyarrow_the_extra_is_named_before_anything_is_started",
+        "tests/unit/sdk_trainer_k8s/test_k8s_fit.py::"
+        "test_without_the_extra_it_is_named_and_a_script_still_imports_and_trains_here",
+        "tests/unit/sdk_torch/test_torch_config.py::"
+        "test_a_missing_framework_is_an_import_error_with_the_extra_to_install",
+        "tests/unit/sdk_tensorflow/test_tensorflow_mistakes.py::test_without_tensorflow_the_extra_is_named",
+    ],
+    "another Python version": [
+        "tests/unit/sdk_trainer/test_task_file.py::test_the_header_is_read_before_anything_is_unpickled",
+        "e2e/test_python_api.py::test_a_function_of_another_python_is_refused_without_a_restart",
+    ],
     "a local path on several nodes": [
         f"{C}::test_c5_a_checkpoint_on_a_path_that_pods_do_not_share_is_an_error_that_names_the_cause",
         f"{REFUSALS}::test_a_bad_manifest_is_refused_with_a_sentence",
@@ -313,8 +341,9 @@ def test_every_test_that_the_table_names_exists(row: str, proofs: list[str]) -> 
         assert name in functions_of(file), f"{row}: {file} has no {name}"
 
 
-def test_every_row_of_metrics_checkpoints_and_storage_is_in_the_table() -> None:
-    wanted = {f"B{n}" for n in range(1, 11)} | {f"C{n}" for n in range(1, 10)}
+def test_every_row_of_training_checkpoints_storage_and_frameworks_is_in_the_table() -> None:
+    counts = {"A": 10, "B": 10, "C": 9, "D": 6, "E": 3}
+    wanted = {f"{letter}{number}" for letter, count in counts.items() for number in range(1, count + 1)}
     assert wanted <= set(ROWS)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -98,6 +98,7 @@ def test_the_newest_failures_are_kept() -> None:
         max_size=100,
     )
 )
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on busy cores a draw may take a second
 def test_metrics_of_any_kind_become_a_status_that_reads_back_the_same(metrics: dict[str, Any]) -> None:
     status = TrainJobStatus(progress=Progress.model_validate({"metrics": metrics}))
     body = status.to_body()
@@ -120,3 +121,10 @@ def test_a_condition_is_found_by_its_type() -> None:
 )
 def test_rank_variables_and_those_of_paceline_are_reserved(name: str, reserved: bool) -> None:
     assert is_reserved_env(name) is reserved
+
+
+def test_a_tracker_with_all_its_defaults_is_not_lost_on_the_way() -> None:
+    sent = TrainJob.from_body(make_trainjob().tracking(wandb={}).body()).to_body()
+    assert sent["spec"]["tracking"]["wandb"] == {}
+    assert "mlflow" not in sent["spec"]["tracking"]
+    assert TrainJob.from_body(sent).spec.tracking.wandb is not None

@@ -7,6 +7,7 @@ import pytest
 from paceline.cli.description import Seen, describe
 from paceline.client.logtail import pod_state
 from tests.support.cli_objects import CHECKPOINT, ERROR, NOW, condition, event, job, pod, printed
+from tests.support.trainjobs import make_trainjob
 
 FAILED = {
     "phase": "Failed", "attempt": 1, "restarts": 1, "startTime": "2026-01-02T03:04:06Z",
@@ -125,3 +126,21 @@ def test_a_pod_that_is_being_deleted_says_so() -> None:
     shown = pod(state={"running": {}})
     shown["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:06Z"
     assert pod_state(shown) == "Terminating"
+
+
+def test_runs_of_trackers_are_told_with_their_pages() -> None:
+    runs = [
+        {"kind": "wandb", "runId": "3f2c", "url": "https://wandb.ai/team/digits/runs/3f2c"},
+        {"kind": "comet", "runId": "9a", "path": "/mnt/runs/digits/comet"},
+    ]
+    text = told({"phase": "Running", "tracking": runs})
+    for part in ("Tracking", "3f2c", "https://wandb.ai/team/digits/runs/3f2c", "9a", "/mnt/runs/digits/comet"):
+        assert part in text
+    assert "port-forward" not in text
+    assert "Tracking" not in told({"phase": "Running"})
+
+
+def test_the_tensorboard_of_a_run_is_told_with_the_way_to_it() -> None:
+    served = make_trainjob().storage("s3://b").tracking(tensorboard={"serve": True}).obj()
+    text = printed(describe(Seen(served, (), (), NOW)), 140)
+    assert "kubectl port-forward -n ml service/digits-tensorboard 6006" in text

@@ -67,6 +67,15 @@ async def test_a_dead_holder_is_replaced_after_its_duration() -> None:
     assert server.holder == "heir"
 
 
+async def test_a_container_that_starts_again_has_the_lease_of_the_process_that_died() -> None:
+    server = LeaseServer()
+    await lease(server, "pod_1", 30).acquire()
+    assert await lease(server, "pod_1", 30)._try() == ""
+    assert server.lease is not None
+    assert server.lease["spec"]["leaseTransitions"] == 0
+    assert await lease(server, "other-pod_1", 30)._try() == "pod_1"
+
+
 async def test_a_holder_that_cannot_renew_stops() -> None:
     server = LeaseServer()
     holder = lease(server, "holder")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
 from datetime import timedelta
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from paceline_operator.cluster import podgroups
 from paceline_operator.cluster import pods as wire
 from paceline_operator.cluster.client import ApiError, UnreachableError
 from paceline_operator.cluster.informer import PodStore
@@ -20,6 +23,7 @@ from paceline_operator.cluster.services import ServiceStore
 from paceline_operator.planning import Note
 from paceline_operator.policies.config import JobDefaults
 from tests.support.pods import T0
+from tests.support.timeouts import LOCAL_S
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
 
 JOB = "/apis/paceline.dev/v1alpha1/namespaces/ml/trainjobs/digits"
@@ -516,3 +520,27 @@ async def test_a_group_whose_answer_was_lost_is_asked_for_again_by_its_attempt()
     await operator.look()
     assert server.names(GROUPS) == ["digits-0"]
     assert groups_of_pods(server) == {"digits-0-0": "digits-0", "digits-0-1": "digits-0"}
+
+
+async def test_no_answer_is_not_a_no_and_is_asked_for_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podgroups, "UNANSWERED_AGAIN_S", 0.01)
+    server = Server(two())
+    groups = PodGroups(server)
+    server.refuse["GET", ALL_GROUPS] = ApiError(503, "ServiceUnavailable", "the server is starting")
+    with pytest.raises(ApiError):
+        await groups.look()
+    running = asyncio.create_task(groups.run())
+    await until(lambda: len(server.gets) > 2)
+    assert not groups.served("ml")
+    del server.refuse["GET", ALL_GROUPS]
+    await until(lambda: groups.served("ml"))
+    asked = len(server.gets)
+    await asyncio.sleep(0.1)
+    running.cancel()
+    assert len(server.gets) == asked, "and then for a long time no more"
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LOCAL_S):
+        while not holds():  # noqa: ASYNC110 (counts of a server, not an event)
+            await asyncio.sleep(0.01)

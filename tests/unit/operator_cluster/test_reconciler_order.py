@@ -1,4 +1,4 @@
-"""In which order a restart writes: what somebody waits for goes before what merely has to go."""
+"""In which order looks write: what somebody waits for goes before what merely has to go, and reads before repeats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from paceline_operator.cluster.client import ApiError, UnreachableError
 from tests.support.trainjobs import make_trainjob
-from tests.unit.operator_cluster.test_podgroups import PODS, SERVICES, Operator, Server, fail
+from tests.unit.operator_cluster.test_podgroups import JOB, PODS, SERVICES, Operator, Server, fail
 
 WORKERS = 40
 
@@ -62,3 +62,34 @@ async def test_the_old_pods_go_though_the_new_ones_cannot_be_made(error: ApiErro
         await operator.look()
     # The failed one stays, for its logs.
     assert server.names(PODS) == ["digits-0-7"]
+
+
+async def _waiting_for_quota(server: Server) -> Operator:
+    operator = Operator(server)
+    server.refuse["POST", PODS] = ApiError(403, "Forbidden", "exceeded quota")
+    await operator.look()
+    del server.refuse["POST", PODS], server.gets[:]
+    return operator
+
+
+async def test_before_refused_pods_are_asked_for_again_the_job_is_read() -> None:
+    server = _job()
+    operator = await _waiting_for_quota(server)
+    await operator.look()
+    assert server.gets == [JOB]
+    assert len(server.names(PODS)) == WORKERS
+
+
+async def test_no_pods_are_made_again_for_a_job_whose_deletion_nobody_told() -> None:
+    server = _job()
+    operator = await _waiting_for_quota(server)
+    del server.objects[JOB]
+    await operator.look()
+    assert server.names(PODS) == []
+    assert list(operator.reconciler.remembered()) == []
+
+
+async def test_a_job_whose_pods_are_asked_for_once_is_not_read() -> None:
+    server = _job()
+    await (await _restarting(server)).look()
+    assert server.gets == []

@@ -227,6 +227,7 @@ def test_a_succeeded_pod_may_go() -> None:
         pytest.param("StorageError", "StorageError", id="storage"),
         pytest.param("InvalidConfig", "InvalidConfig", id="configuration"),
         pytest.param("CommandNotStarted", "InvalidConfig", id="command"),
+        pytest.param("MissingCredentials", "MissingCredentials", id="credentials"),
     ],
 )
 def test_what_no_restart_mends_is_final(reason: str, cause: str) -> None:

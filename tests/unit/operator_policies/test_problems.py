@@ -150,18 +150,28 @@ def test_pods_on_their_way_are_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("builder", "after_s", "inspected"),
+    ("builder", "mounts", "looked_s", "after_s", "inspected", "again_s"),
     [
-        pytest.param(pod(0).on("n1"), 9, False, id="patience"),
-        pytest.param(pod(0).on("n1"), 10, True, id="hangs"),
-        pytest.param(pod(0), 10, False, id="no node"),
-        pytest.param(pod(0).running(), 10, False, id="runs"),
-        pytest.param(pod(0).waiting("ErrImagePull"), 10, False, id="says why itself"),
+        pytest.param(pod(0).on("n1"), False, None, 9, False, 1, id="patience"),
+        pytest.param(pod(0).on("n1"), False, None, 10, True, 15, id="hangs"),
+        pytest.param(pod(0).on("n1"), False, 10, 20, False, 5, id="asked a moment ago"),
+        pytest.param(pod(0).on("n1"), False, 10, 25, True, 15, id="asked long ago"),
+        pytest.param(pod(0).on("n1"), True, None, 1, False, 1, id="patience with a mount"),
+        pytest.param(pod(0).on("n1"), True, None, 2, True, 4, id="a Secret may be missing"),
+        pytest.param(pod(0).on("n1"), True, 2, 4, False, 2, id="a mount, asked a moment ago"),
+        pytest.param(pod(0).on("n1"), True, 2, 6, True, 4, id="a mount, asked before"),
+        pytest.param(pod(0), False, None, 10, False, None, id="no node"),
+        pytest.param(pod(0).running(), False, None, 10, False, None, id="runs"),
+        pytest.param(pod(0).waiting("ErrImagePull"), False, None, 10, False, None, id="says why itself"),
     ],
 )
-def test_only_a_pod_that_hangs_without_a_word_is_inspected(builder: PodBuilder, after_s: int, inspected: bool) -> None:
-    found = problems.to_inspect([builder.obj()], T0 + timedelta(seconds=after_s))
-    assert found == (("digits-0-0",) if inspected else ())
+def test_only_a_pod_that_hangs_without_a_word_is_inspected(
+    builder: PodBuilder, mounts: bool, looked_s: int | None, after_s: int, inspected: bool, again_s: int | None
+) -> None:
+    looked = None if looked_s is None else T0 + timedelta(seconds=looked_s)
+    found = problems.to_inspect([builder.obj()], T0 + timedelta(seconds=after_s), mounts=mounts, looked=looked)
+    again = None if again_s is None else timedelta(seconds=again_s)
+    assert found == (("digits-0-0",) if inspected else (), again)
 
 
 def test_a_group_speaks_for_pods_that_only_wait_for_each_other() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from paceline.api import names
 from paceline_operator.policies.config import JobDefaults
+from paceline_operator.resources import tensorboard
 from paceline_operator.resources.pod import AttemptPods
 from paceline_operator.resources.podgroup import pod_group
 from paceline_operator.resources.service import service
@@ -65,6 +66,20 @@ GOLDEN = {
         .inject_agent(False),
         1,
     ),
+    "pod-with-trackers": (
+        make_trainjob()
+        .env(WANDB_MODE="online")
+        .storage("s3://b/p")
+        .credential("wandb")
+        .credential("databricks", mount_path="/etc/databricks", as_env=True)
+        .tracking(
+            wandb={"project": "digits", "entity": "team", "mode": "offline"},
+            mlflow={"trackingUri": "http://mlflow:5000", "experiment": "digits"},
+            comet={},
+            preflight=False,
+        ),
+        0,
+    ),
     "pod-on-google-cloud-storage": (
         make_trainjob()
         .storage("gs://b/p", secret="gcs", key="sa.json")
@@ -115,6 +130,49 @@ GOLDEN["pod-after-a-lost-node"] = (make_trainjob().workers(2).status(attempt=1, 
 def test_manifests_are_as_read_in_review(name: str, request: pytest.FixtureRequest) -> None:
     job, index = GOLDEN[name]
     golden.check(name, manifest(job, index, attempt=1), update=request.config.getoption("--update-golden"))
+
+
+TENSORBOARDS = {
+    "tensorboard": make_trainjob().storage("s3://b/p", secret="s3").pod_template({"serviceAccountName": "trainer"}),
+    "tensorboard-on-a-volume": make_trainjob()
+    .storage("/mnt/runs", name="run-3")
+    .volume("shared", "/mnt", sub_path="team")
+    .set(imagePullPolicy="Always", tracking={"tensorboard": {"serve": True, "image": "tensorboard:2"}})
+    .inject_agent(False),
+    "tensorboard-on-google-cloud-storage": make_trainjob()
+    .storage("gs://b/p", secret="gcs")
+    .set(imagePullPolicy="Never"),
+}
+
+
+@pytest.mark.parametrize("name", TENSORBOARDS)
+def test_the_tensorboard_of_a_run_is_as_read_in_review(name: str, request: pytest.FixtureRequest) -> None:
+    job = TENSORBOARDS[name].obj()
+    made = [tensorboard.deployment(job, CONFIG), tensorboard.service(job)]
+    golden.check(name, made, update=request.config.getoption("--update-golden"))
+
+
+def test_the_service_of_the_workers_does_not_find_their_tensorboard() -> None:
+    job = make_trainjob("a" * 50).obj()
+    labels = tensorboard.deployment(job, CONFIG)["spec"]["template"]["metadata"]["labels"]
+    workers = service(job)["spec"]["selector"]
+    assert not workers.items() <= labels.items()
+    assert tensorboard.service(job)["spec"]["selector"].items() <= labels.items()
+    assert len(tensorboard.name(job)) <= 63
+
+
+def test_without_pod_security_a_tensorboard_has_no_security_context() -> None:
+    made = tensorboard.deployment(make_trainjob().storage("s3://b").obj(), JobDefaults(pod_security="none"))
+    assert "securityContext" not in json.dumps(made)
+
+
+@pytest.mark.parametrize("trackers", [{}, {"preflight": False}, {"tensorboard": {"serve": True}}])
+def test_without_a_tracker_the_agent_is_told_of_none(trackers: dict[str, Any]) -> None:
+    assert "PACELINE_TRACKING" not in env(make_trainjob().tracking(**trackers))
+
+
+def test_a_tracker_with_all_its_defaults_is_told_as_an_empty_object() -> None:
+    assert json.loads(env(make_trainjob().tracking(wandb={}))["PACELINE_TRACKING"]) == {"wandb": {}, "preflight": True}
 
 
 def test_the_service_is_as_read_in_review(request: pytest.FixtureRequest) -> None:

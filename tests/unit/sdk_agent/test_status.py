@@ -66,6 +66,9 @@ TRACEBACK = ["noise", "Traceback (most recent call last):", '  File "a.py", line
             "2",
             id="last",
         ),
+        pytest.param(
+            [*TRACEBACK[2:] * 9, "mlflow.X: no key", "See there"], "X", "no key", id="its beginning is cut off"
+        ),
     ],
 )
 def test_an_exception_is_found_in_the_output(lines: list[str], kind: str, message: str) -> None:

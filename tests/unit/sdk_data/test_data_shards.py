@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +287,21 @@ def test_a_dataset_much_larger_than_a_row_group_is_never_in_memory(tmp_path: Pat
     seen, peak_bytes = map(int, told.split())
     assert seen == rows * groups
     assert peak_bytes <= 3 * group_bytes, f"{peak_bytes / group_bytes:.1f} row groups"
+
+
+def test_without_numpy_it_is_asked_for_where_it_is_needed_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow works without it."""
+    pq.write_table(pa.table({"id": range(4)}), tmp_path / "0.parquet")
+    (shard,) = shards(str(tmp_path), 1)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert [table.num_rows for table in shard.iter_batches(batch_format="pyarrow")] == [4]
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (shard.iter_batches, "batch_format='numpy'"),
+        (shard.iter_torch_batches, "iter_torch_batches"),
+        (lambda: shard.iter_batches(batch_format="dict", shuffle_buffer_size=2), "shuffle_buffer_size"),
+    ]
+    for call, what in calls:
+        with pytest.raises(ImportError, match=f"{what} needs numpy: pip install numpy"):
+            call()

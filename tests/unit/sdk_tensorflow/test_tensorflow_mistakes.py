@@ -112,6 +112,11 @@ def test_an_attempt_on_this_machine_gets_a_list_of_workers(monkeypatch: pytest.M
         "task": {"type": "worker", "index": 0},
     }
     assert told == {"TF_USE_LEGACY_KERAS": "0"}
+    assert [TensorflowConfig(legacy).variables() for legacy in (None, True, False)] == [
+        {},
+        {"TF_USE_LEGACY_KERAS": "1"},
+        {"TF_USE_LEGACY_KERAS": "0"},
+    ]
     assert (config.name, pickle.loads(pickle.dumps(config))) == ("tensorflow", config)
     with pytest.raises(TypeError, match="legacy_keras is 'yes', a str"):
         TensorflowConfig(legacy_keras="yes")  # type: ignore[arg-type]

@@ -168,8 +168,8 @@ def test_the_table_tells_workers_metrics_checkpoint_and_restarts() -> None:
     }
     out = io.StringIO()
     terminal = rich.console.Console(file=out, width=100)
-    terminal.print(_live.table(status, name="digits", attempt=1, max_failures=3, seconds=3725))
-    terminal.print(_live.table({}, name="digits", attempt=0, max_failures=-1, seconds=0))
+    terminal.print(_live.table(status, name="digits", restarts=1, max_failures=3, seconds=3725))
+    terminal.print(_live.table({}, name="digits", restarts=0, max_failures=-1, seconds=0))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines[0] == "digits   running   1:02:05   restarts 1 of 3"
     assert lines[3].split() == ["1", "failed", "1", "03:04:05"]

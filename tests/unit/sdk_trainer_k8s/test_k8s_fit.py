@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from paceline.client.errors import ClusterError, NotFoundError
 from paceline.train import RunConfig, ScalingConfig, TrainingFailedError
 from paceline.trainer import Kubernetes, RunHandle, Trainer, Volume, _task
 from paceline.trainer.cluster import ending
+from tests.support.agents import SDK
 from tests.support.cli_objects import CHECKPOINT, condition, pod
 from tests.support.kube_api import KubeApi, serving
 
@@ -90,6 +94,41 @@ def test_fit_creates_follows_and_returns_what_the_status_tells(api: KubeApi, cap
     assert [(o["kind"], o["name"], o["uid"]) for o in owner] == [("TrainJob", "digits", "u")]
     task = _task.loads(base64.b64decode(api.config_maps["digits-task"]["binaryData"]["task"]))
     assert (task.function.__name__, task.config) == ("train_fn", {"lr": 0.1})
+
+
+def test_a_terminal_shows_a_table_above_which_the_output_scrolls(api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    running: dict[str, Any] = {
+        "phase": "Running", "restarts": 1, "workers": {"desired": 2, "running": 2},
+        "conditions": [condition("Running", "True", "AllWorkersRunning")],
+        "progress": {"step": 40, "metrics": {"loss": 0.3123456789}},
+        "checkpoint": CHECKPOINT,
+    }  # fmt: skip
+    api.pods = [pod(0, 0, state={"terminated": {"exitCode": 0}})]
+    api.logs = {"digits-0-0": b"epoch 0\n[paceline] step 1: loss=0.5\n"}
+    operate(api, running, running, {**running, **SUCCEEDED})
+    with open(theirs, "w", buffering=1) as terminal:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert trainer().fit().metrics == {"loss": 0.25}
+        shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    for expected in (
+        "epoch 0\r\n",
+        "digits: Running, workers 2/2",
+        "workers      2/2   step 40",
+        "metrics      loss 0.312346",
+        "checkpoint   checkpoint_000007 (step 168)",
+        "digits   Succeeded   0:00:0",  # what stays on the screen
+        "digits: succeeded",
+    ):
+        assert expected in shown, shown
+    # Neither of the agent, in the log of rank 0, nor ours: the table has them.
+    assert "step 1:" not in shown
+    assert "digits: step 40" not in shown
 
 
 def test_a_failed_run_raises_with_rank_and_traceback(api: KubeApi) -> None:
@@ -271,3 +310,23 @@ def test_objects_of_this_process_do_not_travel() -> None:
     relative = Trainer(train_fn, run_config=RunConfig(name="d", storage_path="runs"), backend=Kubernetes(image="i"))
     with pytest.raises(ValueError, match=r"RunConfig\.storage_path \(or PACELINE_STORAGE\) is 'runs': on a cluster"):
         relative.to_manifest()
+
+
+def test_without_the_extra_it_is_named_and_a_script_still_imports_and_trains_here() -> None:
+    """In a Python that has nothing but the standard library."""
+    code = f"""
+import subprocess
+import sys
+sys.path.insert(0, {str(SDK)!r})
+from paceline.trainer import Kubernetes, Trainer
+def no_run():
+    from paceline.trainer import RunHandle
+for call in (lambda: Kubernetes(image="i"), no_run):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+Trainer(lambda: None)
+"""
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "a run on Kubernetes needs pydantic: pip install 'paceline[cli]'\n" * 2

@@ -189,3 +189,12 @@ def test_a_task_goes_into_a_config_map_or_into_storage() -> None:
     assert place != taskplace.directory(stored, backend, {**large, "working_dir.zip": b""})
     with pytest.raises(ValueError, match=r"task of 1048576 bytes.*RunConfig\(storage_path="):
         taskplace.directory(Order(run="digits"), backend, large)
+
+
+def test_a_frameworks_variables_stand_in_the_job_unless_the_user_has_set_them() -> None:
+    order = Order(run="digits", framework="tensorflow", variables={"TF_USE_LEGACY_KERAS": "0"})
+    env: dict[str, Any] = {"LR": "0.1"}
+    made = [{"name": "TF_USE_LEGACY_KERAS", "value": "0"}, {"name": "LR", "value": "0.1"}]
+    assert manifest.trainjob(order, Kubernetes(image="i", env=env))["spec"]["env"] == made
+    own = Kubernetes(image="i", env={"TF_USE_LEGACY_KERAS": "1"})
+    assert manifest.trainjob(order, own)["spec"]["env"] == [{"name": "TF_USE_LEGACY_KERAS", "value": "1"}]

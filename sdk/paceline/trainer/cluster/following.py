@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from paceline.api import TrainJob
-from paceline.client import follow, logtail
+from paceline.client import follow, logtail, text
 from paceline.client.cluster import Cluster
 from paceline.client.errors import NotFoundError
 from paceline.train import TrainingFailedError
 from paceline.trainer import _console
 from paceline.trainer.cluster import telling
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from paceline.trainer._live import Live
 
 DELETED = "Deleted"
 
@@ -31,6 +37,7 @@ def to_the_end(
         ClusterError: The cluster has been out of reach for a minute, or does not allow it.
     """
     name, per_pod = job.name, job.spec.workers.per_pod
+    shown = _Shown(job)
     want = logtail.wanted(rank=rank, every=False, attempt=None, per_pod=per_pod)
     told = telling.Told(begun_at=time.monotonic())
     said: set[str] = set()
@@ -39,19 +46,21 @@ def to_the_end(
             match seen:
                 case follow.Line():
                     if per_pod == 1 or logtail.of_rank(seen.text, rank):
-                        (write or _to_stdout)(seen.text)
+                        (write or shown.write)(seen.text)
                 case follow.Looked():
                     if seen.job.uid != job.uid:
                         raise _deleted(name)
-                    job = seen.job
-                    lines, told = telling.news(job, told, time.monotonic())
+                    shown.job = job = seen.job
+                    lines, told = telling.news(job, told, time.monotonic(), steps=not shown.live)
                     for line in lines:
-                        say(name, line)
+                        shown.say(line)
                 case follow.Trouble(fatal=True) if seen.message not in said:
                     said.add(seen.message)
-                    say(name, seen.message)
+                    shown.say(seen.message)
     except NotFoundError:
         raise _deleted(name) from None
+    finally:
+        shown.close()
     return job
 
 
@@ -66,5 +75,42 @@ def _deleted(name: str) -> TrainingFailedError:
     )
 
 
-def _to_stdout(line: bytes) -> None:
-    _console.Plain().show(1, line.decode(errors="replace") + "\n")
+class _Shown:
+    """The job as it was seen last: in a terminal a table, above which all else scrolls; otherwise lines alone."""
+
+    def __init__(self, job: TrainJob) -> None:
+        self.job = job
+        self.live = _console.in_terminal()
+        self._console: Live | _console.Plain = _console.Plain()
+        if self.live:
+            from paceline.trainer._live import Live
+
+            self._console = Live(lambda seconds: table(self.job, seconds))
+
+    def say(self, message: str) -> None:
+        self._console.say(f"{self.job.name}: {message}")
+
+    def write(self, line: bytes) -> None:
+        self._console.show(1, line.decode(errors="replace") + "\n")
+
+    def close(self) -> None:
+        self._console.close()
+
+
+def table(job: TrainJob, seconds: float) -> Group:
+    """The table of a job, as that of a run on this machine: what its status tells.
+
+    Args:
+        job: As it was seen last.
+        seconds: Since `fit()` follows it.
+    """
+    from paceline.trainer import _live
+
+    status = job.status
+    told: dict[str, Any] = {"state": status.phase, "workers": text.workers(status.workers, job.spec.workers.count)}
+    if status.progress is not None:
+        told["progress"] = {"step": status.progress.step, "metrics": status.progress.metrics}
+    if status.checkpoint is not None:
+        told["checkpoint"] = {"path": status.checkpoint.path, "step": status.checkpoint.step}
+    allowed = job.spec.failure_policy.max_restarts
+    return _live.table(told, name=job.name, restarts=status.restarts, max_failures=allowed, seconds=seconds)

@@ -6,15 +6,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from paceline.api import TrainJob, TrainJobStatus
-from paceline.client import logtail, podlog
-from paceline.client.cluster import Cluster
-from paceline.client.connection import Target, connect
-from paceline.client.errors import NotFoundError
-from paceline.client.jobs import changes, gone, parse
-from paceline.train import Result
-from paceline.trainer.cluster import ending, following
-from paceline.trainer.cluster.naming import job_name
+try:
+    from paceline.api import TrainJob, TrainJobStatus
+    from paceline.client import logtail, podlog
+    from paceline.client.cluster import Cluster
+    from paceline.client.connection import Target, connect
+    from paceline.client.errors import NotFoundError
+    from paceline.client.jobs import changes, gone, parse
+    from paceline.train import Result
+    from paceline.trainer.cluster import ending, following
+    from paceline.trainer.cluster.naming import job_name
+except ImportError as error:  # a script that follows a run need not have made its backend here
+    raise ImportError(f"a run on Kubernetes needs {error.name}: pip install 'paceline[cli]'") from None
 
 
 @dataclass(frozen=True, slots=True)

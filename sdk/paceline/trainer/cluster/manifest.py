@@ -44,6 +44,7 @@ class Order:
         cpus, memory_bytes, gpus: Of each worker.
         storage_path: A URI, or a path on a volume. None: the operator's default.
         resume_from: URI or path of a checkpoint for the first attempt; empty: the latest of the run.
+        variables: What the framework has every worker see.
         tracking: The run's callbacks as `spec.tracking`.
     """
 
@@ -62,6 +63,7 @@ class Order:
     failures: FailureConfig = field(default_factory=FailureConfig)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     artifacts: SyncConfig = field(default_factory=SyncConfig)
+    variables: Mapping[str, str] = field(default_factory=dict)
     tracking: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,6 +89,8 @@ def trainjob(order: Order, backend: Kubernetes, *, uploaded: str | None = None) 
         "storage": _storage(order, backend),
         "failurePolicy": {"maxRestarts": order.failures.max_failures},
     }
+    if added := {name: value for name, value in order.variables.items() if name not in backend.env}:
+        spec["env"] = [*(_variable(name, value) for name, value in added.items()), *spec.get("env", ())]
     spec["workers"] = {
         "count": order.num_workers,
         **spec.get("workers", {}),

@@ -115,6 +115,7 @@ def order_of(plan: Plan) -> Order:
         failures=run.failure_config,
         checkpoints=run.checkpoint_config,
         artifacts=run.sync_config,
+        variables=plan.framework.variables(),
         tracking=tracking(tuple(run.callbacks)),
     )
 

@@ -34,8 +34,15 @@ class Told:
     unseen: bool = False
 
 
-def news(job: TrainJob, told: Told, now_s: float) -> tuple[list[str], Told]:
-    """Return the lines to print, and what has been told then."""
+def news(job: TrainJob, told: Told, now_s: float, *, steps: bool = True) -> tuple[list[str], Told]:
+    """Return the lines to print, and what has been told then.
+
+    Args:
+        job: As it is now.
+        told: What has been said before.
+        now_s: Of the clock of `Told.begun_at`.
+        steps: Steps and checkpoints too. False: something else shows them.
+    """
     status = job.status
     lines: list[str] = []
     if not status.conditions and not told.unseen and now_s - told.begun_at > UNSEEN_S:
@@ -56,7 +63,7 @@ def news(job: TrainJob, told: Told, now_s: float) -> tuple[list[str], Told]:
             _, reason, message = found
             lines += [f"{reason}: {message}", f"  -> {advice(reason, job, 'paceline')}"]
         told = replace(told, trouble=found)
-    progressed = list(_progress(job, told, now_s))
+    progressed = list(_progress(job, told, now_s)) if steps else []
     if progressed:
         lines.append(", ".join(progressed))
         told = replace(told, step=_step(job), step_at=now_s, checkpoint=_checkpoint(job))

@@ -1,0 +1,142 @@
+"""Train a small network on handwritten digits; what it reports goes to an MLflow server.
+
+    python train.py --workers 2 --tracking-uri http://127.0.0.1:5000
+
+Nothing in the training function knows of MLflow: rank 0 logs what `report()` tells. On this machine `MLflowCallback`
+asks for that, in a TrainJob `spec.tracking`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from paceline import train
+from paceline.torch import TorchTrainer, get_device, prepare_data_loader, prepare_model
+from paceline.tracking import MLflowCallback
+from paceline.train import FailureConfig, RunConfig, ScalingConfig
+
+STATE = "state.pt"
+
+
+def train_fn(config: dict[str, Any]) -> None:
+    """What every worker does. The process group exists already."""
+    torch.manual_seed(0)
+    train_set, validation_set = load_data()
+    loader = prepare_data_loader(DataLoader(train_set, batch_size=config["batch_size"], shuffle=True))
+    validation_loader = prepare_data_loader(DataLoader(validation_set, batch_size=256))
+    model = prepare_model(nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, 10)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"])
+
+    first_epoch = resume(model, optimizer)
+    for epoch in range(first_epoch, config["epochs"]):
+        if isinstance(loader.sampler, DistributedSampler):  # with one worker it is a plain one
+            loader.sampler.set_epoch(epoch)
+        loss = train_epoch(model, loader, optimizer)
+        metrics = {"epoch": epoch + 1, "loss": loss, "accuracy": evaluate(model, validation_loader)}
+        report(metrics, model, optimizer)
+
+
+def train_epoch(model: nn.Module, loader: DataLoader, optimizer: torch.optim.Optimizer) -> float:
+    """Go once over this rank's share; return the mean loss of all ranks."""
+    model.train()
+    total = torch.zeros(2, device=get_device())  # sum of losses, samples
+    for x, y in loader:
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += torch.stack([loss.detach() * len(y), torch.tensor(float(len(y)), device=total.device)])
+    dist.all_reduce(total)
+    return (total[0] / total[1]).item()
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, loader: DataLoader) -> float:
+    """Return the accuracy over all ranks."""
+    model.eval()
+    counts = torch.zeros(2, device=get_device())  # right ones, samples
+    for x, y in loader:
+        right = (plain(model)(x).argmax(dim=1) == y).sum()
+        counts += torch.stack([right, torch.tensor(len(y), device=counts.device)])
+    dist.all_reduce(counts)
+    return (counts[0] / counts[1]).item()
+
+
+def report(metrics: dict[str, float], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Every rank reports; rank 0 also gives the checkpoint. What was handed over may be deleted at once."""
+    if train.get_context().get_world_rank() != 0:
+        train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        state = {"model": plain(model).state_dict(), "optimizer": optimizer.state_dict(), "epoch": metrics["epoch"]}
+        torch.save(state, Path(folder, STATE))
+        train.report(metrics, checkpoint=train.Checkpoint.from_directory(folder))
+
+
+def resume(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load the latest checkpoint, if there is one; return the epoch to begin with."""
+    checkpoint = train.get_checkpoint()
+    if checkpoint is None:
+        return 0
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder, STATE), map_location=get_device(), weights_only=True)
+    plain(model).load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["epoch"])
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The model itself: with several workers prepare_model has wrapped it."""
+    return getattr(model, "module", model)
+
+
+def load_data() -> tuple[TensorDataset, TensorDataset]:
+    """Return training and validation set: a fifth of each class is kept for validation, the same on every rank."""
+    x, y = load_digits(return_X_y=True)
+    x = (x / x.max()).astype("float32")
+    parts = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
+    train_x, validation_x, train_y, validation_y = (torch.from_numpy(part) for part in parts)
+    return TensorDataset(train_x, train_y.long()), TensorDataset(validation_x, validation_y.long())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
+    parser.add_argument("--max-failures", type=int, default=0, help="restarts from the last checkpoint")
+    parser.add_argument("--storage-path", help="a directory or a URI; default ~/paceline_results")
+    parser.add_argument("--tracking-uri", help="MLflow's server, of a run on this machine")
+    parser.add_argument("--experiment", default="digits", help="experiment, of a run on this machine")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=16, help="samples per worker and step")
+    parser.add_argument("--lr", type=float, default=5e-3)
+    args = parser.parse_args()
+    config = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
+    callbacks = []
+    if args.tracking_uri:
+        callbacks.append(MLflowCallback(tracking_uri=args.tracking_uri, experiment_name=args.experiment))
+    trainer = TorchTrainer(
+        train_fn,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=args.workers),
+        run_config=RunConfig(
+            storage_path=args.storage_path,
+            failure_config=FailureConfig(max_failures=args.max_failures),
+            callbacks=callbacks,
+        ),
+    )
+    result = trainer.fit()
+    print(f"accuracy {result.metrics['accuracy']:.4f}; the model is in {result.checkpoint.path}")
+
+
+if __name__ == "__main__":
+    main()
