@@ -168,7 +168,8 @@ def one(tmp_path: Path) -> Iterator[Job]:
 
 
 def test_a_missing_key_ends_the_run_before_any_worker_starts(one: Job, tmp_path: Path) -> None:
-    pod = one.train(SCRIPT, HOME=str(tmp_path), **{c.TRACKING: json.dumps({"wandb": {"project": "digits"}})})
+    env: dict[str, Any] = {"HOME": str(tmp_path), c.TRACKING: json.dumps({"wandb": {"project": "digits"}})}
+    pod = one.train(SCRIPT, **env)
     assert pod.process.returncode == 64, pod.log
     assert "started" not in pod.log
     failure = pod.message["failure"]
@@ -181,7 +182,7 @@ def test_what_rank_0_tells_is_in_the_status_the_last_word_and_the_result(
     one: Job, tracker: Tracker, tmp_path: Path
 ) -> None:
     tracker.answer = (503, "")
-    env = {**environ(tracker, tmp_path), c.TRACKING: json.dumps({"mlflow": {}})}
+    env: dict[str, Any] = {**environ(tracker, tmp_path), c.TRACKING: json.dumps({"mlflow": {}})}
     # No library is there: what is reported cannot be logged, and training goes on.
     pod = one.start(one.script(SCRIPT + "import time\ntime.sleep(60)"), **env)
     status = wait_for(lambda: (told := pod.status()) and told["tracking"] and told)
@@ -196,8 +197,12 @@ def test_what_rank_0_tells_is_in_the_status_the_last_word_and_the_result(
 
 
 def test_the_look_can_be_left_out(one: Job, tmp_path: Path) -> None:
-    env = {c.TRACKING: json.dumps({"wandb": {}}), c.TRACKING_PREFLIGHT: "off"}
-    pod = one.train(SCRIPT, HOME=str(tmp_path), **env)
+    env: dict[str, Any] = {
+        "HOME": str(tmp_path),
+        c.TRACKING: json.dumps({"wandb": {}}),
+        c.TRACKING_PREFLIGHT: "off",
+    }
+    pod = one.train(SCRIPT, **env)
     assert pod.process.returncode == 0, pod.log
     assert "reports are not logged to Weights & Biases: " in pod.log
     assert [line["loss"] for line in one.results()] == [1.0]

@@ -39,7 +39,7 @@ def steps(port: int) -> list[int]:
 def test_the_events_of_a_store_are_shown_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = S3Server.start_local(tmp_path / "s3")
     try:
-        uri = f"s3://{server.make_bucket('board')}/runs"
+        uri = server.make_bucket("board") + "/runs"
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         storage, path = resolve(f"{uri}/digits/{NAME}")

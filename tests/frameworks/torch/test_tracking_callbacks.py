@@ -74,6 +74,8 @@ def train_fn(config: dict[str, Any]) -> None:
         if before is None and step == 3:
             if rank == 0:
                 wait_for(lambda: _logged(config["server"]) >= 4, SERVER_S)
+                # W&B's own process writes every fifteen seconds; what it has not written is lost with it.
+                wait_for(lambda: 3 in _written(train.get_context().get_trial_dir()), SERVER_S)
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(SERVER_S)
     # Never the time that a tracker takes: the first begins it, in other threads.
@@ -87,6 +89,10 @@ def _logged(server: str) -> int:
     experiment = client.get_experiment_by_name("digits")
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
     return len(client.get_metric_history(runs[0].info.run_id, "loss")) if runs else 0
+
+
+def _written(directory: str) -> set[int]:
+    return {line["step"] for run in wandb_offline.runs(Path(directory)) for line in run.history}
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ SECRET = "canary" * 8
 
 TRAIN = """
 import os, signal, sys, tempfile
+from pathlib import Path
 from paceline import tracking, train
 
 rank, attempt = train.get_context().get_world_rank(), int(os.environ["PACELINE_ATTEMPT"])
@@ -62,7 +63,10 @@ if attempt == 0:
     writer.flush()
     if rank == 0:
         import time
-        time.sleep(1.5)  # the library's own process writes what it was sent
+        from tests.support import wandb_offline
+        # The library's own process writes every fifteen seconds; what it has not written is lost with it.
+        while not any(line["step"] == 3 for line in wandb_offline.runs(Path(run.dir).parent.parent)[0].history):
+            time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGKILL)
     signal.pause()
 """
@@ -74,6 +78,7 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Job, li
     env = {
         "HOME": str(directory),
         c.RUN_ID: RUN_ID,
+        "PYTHONPATH": f"{SDK}:{SDK.parent}",
         "WANDB_API_KEY": SECRET,
         "WANDB_SILENT": "true",
         "COMET_API_KEY": SECRET,

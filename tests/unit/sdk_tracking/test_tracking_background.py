@@ -42,7 +42,7 @@ class Sink:
 @pytest.fixture
 def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
     made = Sink()
-    monkeypatch.setitem(OPENERS, "wandb", made.open)  # type: ignore[arg-type]
+    monkeypatch.setitem(OPENERS, "wandb", made.open)
     monkeypatch.setenv(c.TRACKING, json.dumps({"wandb": {}}))
     monkeypatch.delenv(c.RANK, raising=False)
     monkeypatch.setattr(_background, "_AGAIN_S", 0.05)

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,19 +126,28 @@ def test_callbacks_become_what_spec_tracking_says() -> None:
     assert c.TRACKING not in RunConfig(name="digits", storage_path="s3://bucket/runs").resolve().environment()
 
 
+# A type checker would find most of these mistakes.
+ANY: Any = SimpleNamespace(
+    RunConfig=RunConfig,
+    WandbCallback=WandbCallback,
+    CometCallback=CometCallback,
+    TensorBoardCallback=TensorBoardCallback,
+)
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "said"),
     [
-        (lambda: RunConfig(callbacks=WandbCallback()), TypeError, r"pass a list, such as \[WandbCallback"),
-        (lambda: RunConfig(callbacks=[WandbCallback]), TypeError, "has WandbCallback: pass objects"),
-        (lambda: RunConfig(callbacks=[print]), TypeError, "written in the training function"),
-        (lambda: RunConfig(callbacks=[CometCallback(), CometCallback()]), ValueError, "two of CometCallback"),
-        (lambda: WandbCallback(api_key="x"), TypeError, "a key belongs into a variable"),
-        (lambda: WandbCallback(mode="off"), ValueError, "mode is 'off': use 'online' or 'offline'"),
-        (lambda: WandbCallback(project=""), ValueError, "project is empty"),
-        (lambda: CometCallback(project=3), TypeError, "project is a int: pass a text"),
+        (lambda: ANY.RunConfig(callbacks=WandbCallback()), TypeError, r"pass a list, such as \[WandbCallback"),
+        (lambda: ANY.RunConfig(callbacks=[WandbCallback]), TypeError, "has WandbCallback: pass objects"),
+        (lambda: ANY.RunConfig(callbacks=[print]), TypeError, "written in the training function"),
+        (lambda: ANY.RunConfig(callbacks=[CometCallback(), CometCallback()]), ValueError, "two of CometCallback"),
+        (lambda: ANY.WandbCallback(api_key="x"), TypeError, "a key belongs into a variable"),
+        (lambda: ANY.WandbCallback(mode="off"), ValueError, "mode is 'off': use 'online' or 'offline'"),
+        (lambda: ANY.WandbCallback(project=""), ValueError, "project is empty"),
+        (lambda: ANY.CometCallback(project=3), TypeError, "project is a int: pass a text"),
         (lambda: MLflowCallback(tracking_uri="http://me:canary@host"), ValueError, "MLFLOW_TRACKING_PASSWORD"),
-        (lambda: TensorBoardCallback(serve=1), TypeError, "pass True or False"),
+        (lambda: ANY.TensorBoardCallback(serve=1), TypeError, "pass True or False"),
     ],
 )
 def test_a_wrong_callback_is_told_in_its_line(make: Any, kind: type[Exception], said: str) -> None:
