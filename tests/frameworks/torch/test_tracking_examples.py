@@ -10,6 +10,7 @@ import importlib.util
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ KILLED = "os.kill(os.getpid(), signal.SIGKILL)", 137
 RAISED = "raise RuntimeError('the loss is no number')", 1
 
 
-def two_attempts(run: Job, example: str, function: str, end: tuple[str, int], *arguments: str, **env: str) -> None:
+def two_attempts(run: Job, example: str, function: str, end: tuple[str, int], *arguments: str, **env: Any) -> None:
     """Run the example until the function ends it, and again until its own end."""
     how, code = end
     text = ENDED_ONCE.format(folder=str(EXAMPLES / example), function=function, ended_in=ENDED_IN, how=how)
