@@ -144,7 +144,7 @@ def test_f3_f5_lightnings_comet_logger_leaves_an_archive_for_each_attempt_of_one
                 message = json.loads(line)
                 metric = message["payload"].get("metric") if message["type"] == "metric_msg" else None
                 if metric and metric["metricName"] == "loss":
-                    told[message["payload"]["step"]] = float(metric["metricValue"])
+                    told[metric["step"]] = float(metric["metricValue"])
     assert len(keys) == 1
     assert sorted(told) == LAST_STEPS
     assert losses_fall([told[step] for step in LAST_STEPS])
