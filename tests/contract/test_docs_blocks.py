@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ RUNS = {
         "tests/unit/sdk_data/test_data_guide.py",
         "tests/frameworks/tensorflow/test_data_tf.py",  # what needs TensorFlow
     ],
+    "docs/guides/experiment-tracking.md": ["tests/unit/sdk_tracking/test_tracking_guide.py"],
     "docs/guides/fit-on-kubernetes.md": ["tests/integration/test_fit_kubernetes.py"],
     "docs/guides/lightning.md": ["tests/frameworks/torch/test_torch_guides.py"],
     "docs/guides/preemption.md": ["tests/integration/test_training_guide.py"],
@@ -43,12 +45,16 @@ EXAMPLES = {
     "fit-on-kubernetes": "e2e/test_python_api.py",
     "keras-digits": "tests/frameworks/tensorflow/test_tensorflow_training.py",
     "lightning-digits": "tests/frameworks/torch/test_lightning_digits.py",
+    "lightning-trackers": "tests/frameworks/torch/test_tracking_examples.py",
     "output-overview": "tests/integration/rows/test_rows_c.py",
     "parquet-datasets": "tests/frameworks/torch/test_data_torch.py",
     "plain-tensorflow-script": "e2e/test_tensorflow.py",
     "plain-torchrun-script": "e2e/test_storage.py",
     "torch-digits": "e2e/test_digits.py",
+    "torch-mlflow-file": "tests/frameworks/torch/test_tracking_examples.py",
+    "torch-mlflow-server": "e2e/test_tracking.py",
     "torch-trainer": "tests/frameworks/torch/test_torch_ranks.py",
+    "torch-wandb": "tests/frameworks/torch/test_tracking_examples.py",
     "torchmetrics": "tests/frameworks/torch/test_torch_ranks.py",
 }
 # Looked at elsewhere, or nothing to look at: what a program prints, a sketch of files.
@@ -104,6 +110,7 @@ def test_commands_that_a_page_names_in_passing_are_there(page: Path) -> None:
         ("kubectl apply -k examples/digits", "there is no examples/digits"),
         ("python examples/torch-digits/train.py --epoch 5", "has no --epoch"),
         ("python train.py --epochs 5", "there is no train.py"),
+        ("python -m paceline.trackers", "no module paceline.trackers"),
         ("pip install '.[lighning]' scikit-learn", "no extra lighning"),
         ("TF_X=1 python train.py", "there is no train.py"),
         ("pip install x && make runs      # a comment", "no target runs"),
@@ -141,6 +148,8 @@ def _wrong(words: list[str], page: Path) -> list[str]:
         case ["pip", "install", *packages]:
             asked = [name for package in packages for name in re.findall(r"\[(.*)\]", package)]
             return [f"no extra {name}" for names in asked for name in names.split(",") if name not in EXTRAS]
+        case ["python", "-m", module, *_]:
+            return [] if find_spec(module) else [f"no module {module}"]
         case ["python", script, *arguments]:
             return _script(script, arguments, page)
         case ["torchrun", "--nproc-per-node", _, script, *arguments]:
