@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from paceline import _contract as c
 from paceline.agent.tracking import Tracked
@@ -123,6 +124,8 @@ def test_callbacks_become_what_spec_tracking_says() -> None:
     assert json.loads(run.resolve().environment()[c.TRACKING]) == SPEC
     trainer = Trainer(len, run_config=run, backend=Kubernetes(image="team/train:1"))
     assert running.order_of(trainer._plan).tracking == SPEC
+    _, job = yaml.safe_load_all(trainer.to_manifest())
+    assert job["spec"]["tracking"] == SPEC
     assert c.TRACKING not in RunConfig(name="digits", storage_path="s3://bucket/runs").resolve().environment()
 
 

@@ -148,7 +148,8 @@ def test_a_store_that_only_pods_reach_is_told_and_the_status_stands_in(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     stored = {"path": "s3://bucket/runs/digits?endpoint_override=http://127.0.0.1:1", "metrics": {"loss": 0.25}}
-    operate(api, {"phase": "Succeeded", "result": stored})
+    link = {"kind": "wandb", "runId": "u", "url": "https://wandb.ai/team/digits/runs/u"}
+    operate(api, {"phase": "Succeeded", "result": stored, "tracking": [link]})
     run = Trainer(
         train_fn,
         train_loop_config={"lr": 0.1},
@@ -157,6 +158,7 @@ def test_a_store_that_only_pods_reach_is_told_and_the_status_stands_in(
     )
     result = run.fit()
     assert (result.metrics, result.uri) == ({"loss": 0.25}, stored["path"])
+    assert result.tracking == [link]
     assert "127.0.0.1:1 cannot be read from here (" in capfd.readouterr().err
 
 

@@ -71,6 +71,7 @@ def _from_status(job: TrainJob, directory: str) -> Result:
         best_checkpoints=[_checkpoint(found) for _, found in sorted(seen.items())],
         error=failure(job) if status.phase == "Failed" else None,
         config=None,
+        tracking=[run.model_dump(by_alias=True, exclude_none=True) for run in status.tracking],
     )
 
 
