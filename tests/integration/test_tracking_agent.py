@@ -108,6 +108,7 @@ def test_a_server_is_asked_once_with_the_key(kind: str, tracker: Tracker, tmp_pa
         ("comet", (401, json.dumps({"msg": "API key missing"})), "MissingCredentials", "COMET_API_KEY"),
         ("mlflow", (403, "<html>proxy</html>"), "MissingCredentials", "a page of HTML"),
         ("mlflow", (503, "busy"), "Unreachable", "it answered 503"),
+        ("mlflow", (403, "Invalid Host header - possible attack"), "Unreachable", "with --allowed-hosts"),
     ],
 )
 def test_a_refusal_is_told_with_the_servers_words_and_without_the_key(

@@ -23,6 +23,7 @@ UNREACHABLE: Final = "Unreachable"
 _MOST_S = 8.0
 _WORDS = 300  # characters of an answer that are shown
 _ANSWER_BYTES = 64 * 1024
+_OTHER_HOST = b"Invalid Host header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,10 @@ def _ask(found: Access) -> Problem | None:
 
 
 def _judge(found: Access, status: int, body: bytes) -> Problem | None:
+    if status == 403 and found.kind == _trackers.MLFLOW and body.startswith(_OTHER_HOST):
+        # MLflow since 3.5; no key would help.
+        why = f"{_words(body)}; start the server with --allowed-hosts and the name in this address"
+        return _unreachable(found, why)
     if status in (401, 403):
         return _refused(found, f"answered {status}: {_words(body)}")
     if status >= 500:
