@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from paceline.agent import attempts, log, resume
 from paceline.agent.clock import rfc3339
@@ -14,6 +16,7 @@ from paceline.agent.runfiles import RunFiles
 from paceline.agent.stores import Stores
 from paceline.storage import Storage, StorageError, retry
 
+T = TypeVar("T")
 _PATIENCE_S = 30.0  # a store that is not reached at the start is told soon
 
 
@@ -49,9 +52,9 @@ def take_over(config: AgentConfig, stores: Stores, token: str, files: RunFiles) 
         if not config.storage_path:
             return TakenOver(resumed=_given(config, stores))
         directory = _own(config, stores, token)
-        everything = directory.checkpoints.recover()
-        directory.checkpoints.sweep([commit.index for commit in everything])
-        files.fetch(directory.storage, directory.path)
+        everything = _patiently(directory.checkpoints.recover)
+        _patiently(lambda: directory.checkpoints.sweep([commit.index for commit in everything]))
+        _patiently(lambda: files.fetch(directory.storage, directory.path))
         commits = resume.own(everything, config.resume_from, config.run_id)
         if commits:
             return TakenOver(directory, tuple(commits), commits[-1], commits[-1].iteration)
@@ -65,11 +68,21 @@ def _own(config: AgentConfig, stores: Stores, token: str) -> RunDirectory:
         storage, run = stores.run()
     except StorageError as e:
         raise InvalidConfigError(f"storage path: {e}") from e
-    retry.call(lambda: storage.check(run), patience_s=_PATIENCE_S, on_retry=log.retrying("storage"))
+    _patiently(lambda: storage.check(run))
     now = rfc3339(time.time())
-    entry = attempts.begin(storage, run, run_id=config.run_id, attempt=config.attempt, token=token, time=now)
+    # Where the answer was lost it begins once more, and the later entry is its own.
+    entry = _patiently(
+        lambda: attempts.begin(storage, run, run_id=config.run_id, attempt=config.attempt, token=token, time=now)
+    )
     return RunDirectory(storage, run, entry, Checkpoints(storage, run, entry))
 
 
 def _given(config: AgentConfig, stores: Stores) -> Commit | None:
-    return resume.given(config.resume_from, stores) if config.resume_from not in ("", "none") else None
+    if config.resume_from in ("", "none"):
+        return None
+    return _patiently(lambda: resume.given(config.resume_from, stores))
+
+
+def _patiently(action: Callable[[], T]) -> T:
+    """Each step is one that can be done twice: a store that comes back within seconds costs no restart."""
+    return retry.call(action, patience_s=_PATIENCE_S, on_retry=log.retrying("storage"))
