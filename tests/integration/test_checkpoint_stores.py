@@ -266,7 +266,7 @@ def test_a_run_is_read_with_few_requests(s3: Place, monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(type(run.storage), name, counted)
     s3.result()
-    assert sorted(calls) == ["directories", *["read"] * 7]  # 3 files, 4 commits
+    assert sorted(calls) == ["directories", *["read"] * 8]  # 4 files, 4 commits
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def shared(crd_server: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    with namespaces(crd_server, 8) as names:
+    with namespaces(crd_server, 9) as names:
         config: dict[str, Any] = {"namespaces": names, "leaderElection": {"leaseName": names[0]}}
         with operator(crd_server.kubeconfig, tmp_path_factory.mktemp("shared"), **config) as process:
             yield Shared(process, list(names))
