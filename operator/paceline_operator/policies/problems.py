@@ -19,6 +19,8 @@ PATIENCE = timedelta(seconds=10)
 MOUNT_PATIENCE = timedelta(seconds=2)
 LOOK_AGAIN = timedelta(seconds=15)
 LOOK_AGAIN_SOON = timedelta(seconds=4)
+# On a busy node the kubelet's first word about a mount comes late.
+MOUNTS_SOON = timedelta(seconds=60)
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"})
 # The scheduler's words about a pod that would have a node, if all of its PodGroup had one.
 GANG_WAITS = "pods from a gang"
@@ -76,7 +78,7 @@ def to_inspect(
     oldest = min(waits, key=lambda pod: pod.created or now)
     assert oldest.created is not None
     waited = now - oldest.created
-    pause = LOOK_AGAIN_SOON if waited < PATIENCE else LOOK_AGAIN
+    pause = LOOK_AGAIN_SOON if mounts and waited < MOUNTS_SOON else LOOK_AGAIN
     due = patience if looked is None else max(patience, looked + pause - oldest.created)
     if waited < due:
         return (), max(due - waited, timedelta(seconds=1))

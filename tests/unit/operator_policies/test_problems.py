@@ -160,6 +160,8 @@ def test_pods_on_their_way_are_no_problem() -> None:
         pytest.param(pod(0).on("n1"), True, None, 2, True, 4, id="a Secret may be missing"),
         pytest.param(pod(0).on("n1"), True, 2, 4, False, 2, id="a mount, asked a moment ago"),
         pytest.param(pod(0).on("n1"), True, 2, 6, True, 4, id="a mount, asked before"),
+        pytest.param(pod(0).on("n1"), True, 10, 14, True, 4, id="a mount on a busy node"),
+        pytest.param(pod(0).on("n1"), True, 59, 64, False, 10, id="a mount that hangs for long"),
         pytest.param(pod(0), False, None, 10, False, None, id="no node"),
         pytest.param(pod(0).running(), False, None, 10, False, None, id="runs"),
         pytest.param(pod(0).waiting("ErrImagePull"), False, None, 10, False, None, id="says why itself"),
