@@ -94,6 +94,19 @@ def flat(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + key, value
 
 
+def reported_step(metrics: Mapping[str, Any]) -> int | None:
+    """The step that a report names itself; None: it counts as one more.
+
+    Args:
+        metrics: As they travel: a step that is no finite number is a string.
+    """
+    for key in ("step", "global_step"):
+        value = metrics.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return int(value)
+    return None
+
+
 def short(value: Any) -> str:
     """A value as a line for people has it: six digits of a float; a list may have thousands of items, so not all."""
     if isinstance(value, float):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from paceline import _contract as c
+
 WANDB: Final = "wandb"
 MLFLOW: Final = "mlflow"
 COMET: Final = "comet"
@@ -89,6 +91,11 @@ def variables(tracking: Mapping[str, Any]) -> dict[str, str]:
         "COMET_WORKSPACE": tracking.get(COMET, {}).get("workspace"),
     }
     return {name: str(value) for name, value in told.items() if value}
+
+
+def is_preflight_off(environ: Mapping[str, str]) -> bool:
+    """Whether PACELINE_TRACKING_PREFLIGHT says that nothing is asked of the trackers beforehand."""
+    return environ.get(c.TRACKING_PREFLIGHT, "").lower() in ("off", "false", "0")
 
 
 def lacking(kind: str, message: str, origin: str) -> str | None:

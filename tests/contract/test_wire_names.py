@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from paceline import _contract as sdk
+from paceline import _trackers
 from paceline.agent.config import AgentConfig
 from paceline_operator import contract as operator
+from paceline_operator.policies.config import JobDefaults
+from paceline_operator.resources import env
+from tests.support.trainjobs import make_trainjob
 
 ENV = [
     name
@@ -42,3 +46,17 @@ def test_an_agent_finds_the_attempt_before_by_the_names_that_the_operator_gives(
     }
     before = AgentConfig.from_env(["python"], environ).previous_lead
     assert before == (operator.pod_address("digits", 2, 0), operator.AGENT_PORT)
+
+
+def test_the_libraries_variables_for_what_a_job_tracks_are_the_same_on_a_cluster_and_here() -> None:
+    """The operator may not import what the SDK has for it."""
+    tracking = {
+        "wandb": {"project": "p", "entity": "team", "mode": "offline"},
+        "mlflow": {"trackingUri": "http://mlflow:5000", "experiment": "e"},
+        "comet": {"project": "c", "workspace": "w"},
+    }
+    job = make_trainjob().tracking(**tracking).obj()
+    there = env.defaults(job, JobDefaults())
+    here = _trackers.variables(tracking)
+    assert len(here) == 7
+    assert {name: value for name, value in there.items() if name.split("_")[0] in ("WANDB", "MLFLOW", "COMET")} == here

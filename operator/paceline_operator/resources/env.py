@@ -70,10 +70,7 @@ def defaults(job: TrainJob, config: JobDefaults) -> dict[str, str]:
         contract.HOME: contract.HOME_PATH,
         contract.TMPDIR: contract.TMP_PATH,
     }
-    variables.update(_of_trackers(job.spec.tracking))
-    if store.key_file(job, config) is not None:
-        variables[contract.GOOGLE_CREDENTIALS] = f"{contract.STORAGE_KEY_DIRECTORY}/{contract.STORAGE_KEY_FILE}"
-    return variables
+    return {**variables, **_of_trackers(job.spec.tracking), **store.key_file_variables(job, config)}
 
 
 def _of_trackers(tracking: Tracking) -> dict[str, str]:

@@ -27,6 +27,13 @@ def key_file(job: TrainJob, config: JobDefaults) -> tuple[str, str] | None:
     return (secret, key or contract.STORAGE_KEY_FILE) if secret and _takes_file(job, config) else None
 
 
+def key_file_variables(job: TrainJob, config: JobDefaults) -> dict[str, str]:
+    """Return the variable that names this file in a container; nothing where there is none."""
+    if key_file(job, config) is None:
+        return {}
+    return {contract.GOOGLE_CREDENTIALS: f"{contract.STORAGE_KEY_DIRECTORY}/{contract.STORAGE_KEY_FILE}"}
+
+
 def _takes_file(job: TrainJob, config: JobDefaults) -> bool:
     return (path(job, config) or "").startswith(FILE_SCHEMES)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from paceline.api import TrainJob
+from paceline.api import TrainJob, names
 from paceline_operator import contract
 from paceline_operator.policies.config import JobDefaults
 from paceline_operator.policies.observed import Observed
 from paceline_operator.resources import metadata, pod, store, volumes
 from paceline_operator.resources.placement import HOSTNAME, PREFERENCE_WEIGHT, PREFERRED
 
-PORT = 6006
+PORT = names.TENSORBOARD_PORT
 CONTAINER = "tensorboard"
 DISABLED = (
     "spec.tracking.tensorboard.serve is true, but this operator makes no TensorBoards (tensorboard.enabled of its "
@@ -42,7 +42,7 @@ def due(job: TrainJob, seen: Observed, now: datetime, config: JobDefaults) -> tu
 
 def name(job: TrainJob) -> str:
     """Return the name of both objects."""
-    return f"{job.name}-tensorboard"
+    return names.tensorboard(job.name)
 
 
 def service(job: TrainJob) -> dict[str, Any]:
@@ -108,15 +108,14 @@ def _pod(job: TrainJob, config: JobDefaults) -> dict[str, Any]:
 
 
 def _container(job: TrainJob, config: JobDefaults, mounts: list[dict[str, Any]]) -> dict[str, Any]:
-    secret, key_file = store.variables(job, config), store.key_file(job, config)
+    secret = store.variables(job, config)
     variables = {
         contract.HOME: contract.HOME_PATH,
         contract.TMPDIR: contract.TMP_PATH,
         contract.STORAGE_PATH: store.path(job, config) or "",
         contract.EXPERIMENT_NAME: job.experiment_name,
+        **store.key_file_variables(job, config),
     }
-    if key_file is not None:
-        variables[contract.GOOGLE_CREDENTIALS] = f"{contract.STORAGE_KEY_DIRECTORY}/{contract.STORAGE_KEY_FILE}"
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": job.spec.tracking.tensorboard.image or job.spec.image,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from paceline._metrics import reported_step
 from paceline.agent import figures, names, sharing, staging
 from paceline.agent.artifacts import Artifacts
 from paceline.agent.awake import Awake
@@ -125,7 +126,7 @@ class Node:
         state = self.ranks[rank]
         metrics: Mapping[str, Any] = message["m"]
         at = float(message["w"])
-        step = _step(metrics)
+        step = reported_step(metrics)
         if step is None:
             step = self._orders.iteration + state.reports + 1
         gives = "c" in message or "x" in message
@@ -376,11 +377,3 @@ def _pulse(config: AgentConfig, link: Link, last_beat: Callable[[], float]) -> P
         "runId": config.run_id, "attempt": config.attempt, "nodeRank": config.node_rank,
     }  # fmt: skip
     return Pulse(about, lead=lambda: link.where, last_beat=last_beat)
-
-
-def _step(metrics: Mapping[str, Any]) -> int | None:
-    for key in ("step", "global_step"):
-        value = metrics.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return int(value)
-    return None

@@ -18,9 +18,6 @@ from paceline.agent.errors import MissingCredentialsError
 _RUNS = 8
 _LONGEST = 400  # characters of a text that is told
 _LOOK_S = 10.0
-_OFF = ("off", "false", "0")
-# What lies in the working directory is no module of ours.
-_SAFE_PATH = ["-P"] if sys.version_info >= (3, 11) else []
 
 
 class Tracked:
@@ -75,7 +72,7 @@ async def look(config: AgentConfig, tracked: Tracked) -> None:
         MissingCredentialsError: A key is missing or refused.
     """
     environ = config.environ
-    if not environ.get(c.TRACKING) or environ.get(c.TRACKING_PREFLIGHT, "").lower() in _OFF:
+    if not environ.get(c.TRACKING) or _trackers.is_preflight_off(environ):
         return
     for problem in await _problems(config):
         if problem["reason"] == c.REASON_CREDENTIALS:
@@ -88,7 +85,7 @@ async def _problems(config: AgentConfig) -> list[Mapping[str, str]]:
     nothing = Path()
     looking = await asyncio.create_subprocess_exec(
         sys.executable,
-        *_SAFE_PATH,
+        *process.SAFE_PATH,
         "-m",
         "paceline.tracking.preflight",
         "--json",

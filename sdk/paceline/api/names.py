@@ -17,6 +17,7 @@ LABEL_TENSORBOARD = f"{GROUP}/tensorboard"
 
 WORKER_CONTAINER = "worker"
 INJECT_CONTAINER = "paceline-inject"
+TENSORBOARD_PORT = 6006
 VOLUME = "paceline"
 MOUNT_PATH = "/paceline"
 
@@ -37,6 +38,11 @@ RANK_ENV = (
 # Set for framework `tensorflow` alone, and reserved there alone.
 TF_CONFIG = "TF_CONFIG"
 ENV_PREFIX = "PACELINE_"
+
+
+def tensorboard(job: str) -> str:
+    """Return the name of the Deployment and the Service that show the events of a job."""
+    return f"{job}-tensorboard"
 
 
 def is_reserved_env(name: str) -> bool:

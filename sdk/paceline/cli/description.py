@@ -161,8 +161,9 @@ def _tracking(seen: Seen) -> RenderableType | None:
         where = Text(run.url, style=f"link {run.url}") if run.url else Text(run.path or "")
         grid.add_row(run.kind, run.run_id or "", where)
     if serves:
-        forward = f"kubectl port-forward -n {job.namespace} service/{job.name}-tensorboard 6006"
-        grid.add_row("tensorboard", "", Text(f"{forward}\nthen http://localhost:6006"))
+        service, port = names.tensorboard(job.name), names.TENSORBOARD_PORT
+        forward = f"kubectl port-forward -n {job.namespace} service/{service} {port}"
+        grid.add_row("tensorboard", "", Text(f"{forward}\nthen http://localhost:{port}"))
     return grid
 
 

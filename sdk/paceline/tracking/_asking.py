@@ -76,7 +76,7 @@ def is_unreachable(kind: str, options: Mapping[str, Any] | None = None) -> bool:
     Raises:
         MissingCredentialsError: The server refuses the key.
     """
-    if os.environ.get(c.TRACKING_PREFLIGHT, "").lower() in ("off", "false", "0"):
+    if _trackers.is_preflight_off(os.environ):
         return False
     with contextlib.suppress(ValueError):
         if _options.read().get("preflight") is False:

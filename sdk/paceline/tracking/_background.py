@@ -12,13 +12,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from paceline import _contract as c
 from paceline import _trackers
-from paceline._metrics import numbers_again
+from paceline._metrics import numbers_again, reported_step
 from paceline.tracking import _finishing, _options, _place, _telling
 from paceline.tracking._errors import MissingCredentialsError
 from paceline.tracking._sinks import OPENERS, Commit, Entry, Report, Sink
@@ -161,11 +159,10 @@ class _Feed:
 
     def _report(self, line: str) -> Report:
         told = json.loads(line + "}")
-        metrics: Mapping[str, Any] = numbers_again(told["m"])
         self._count += 1
         # As the agent counts: the reported step, else the number of reports over the whole run.
-        given = next((metrics[key] for key in ("step", "global_step") if _is_number(metrics.get(key))), None)
-        return Report(metrics, self._count if given is None else int(given), float(told["w"]))
+        given = reported_step(told["m"])
+        return Report(numbers_again(told["m"]), self._count if given is None else given, float(told["w"]))
 
     def _log(self) -> None:
         try:
@@ -204,10 +201,6 @@ def begin() -> Follower | None:
         _options.say(f"warning: no tracker is used: {e}")
         return None
     return Follower(kinds) if kinds and os.environ.get(c.RANK, "0") == "0" else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _described(error: Exception) -> str:

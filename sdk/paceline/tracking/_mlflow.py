@@ -153,10 +153,15 @@ def _find(mlflow: Any, experiment: str, own: Mapping[str, str]) -> str | None:
 def _log_params(mlflow: Any, run: Any, config: Mapping[str, Any]) -> None:
     """Parameters cannot be changed: what is there already stays."""
     known = run.data.params
-    params = {re.sub(r"[^\w\-. /]", "_", name): value for name, value in flat(config)}
+    params = {name_of(name): value for name, value in flat(config)}
     new = [(name, value) for name, value in params.items() if name not in known]
     for begin in range(0, len(new), _PARAMS_AT_ONCE):
         mlflow.log_params(dict(new[begin : begin + _PARAMS_AT_ONCE]))
+
+
+def name_of(name: str) -> str:
+    """A name of a metric or parameter as the server takes it."""
+    return re.sub(r"[^\w\-. /]", "_", name)
 
 
 def _url(store: str, run: Any) -> str | None:

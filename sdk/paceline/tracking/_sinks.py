@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 from paceline import _trackers
 from paceline._metrics import flat
 from paceline.tracking._comet import setup_comet
-from paceline.tracking._mlflow import setup_mlflow
+from paceline.tracking._mlflow import name_of, setup_mlflow
 from paceline.tracking._wandb import setup_wandb
 
 _METRICS_AT_ONCE = 1000  # more an MLflow server refuses
@@ -81,7 +80,7 @@ class _MLflow:
 
     def log(self, entries: Sequence[Entry]) -> None:
         metrics = [
-            self._metric(re.sub(r"[^\w\-. /]", "_", name), value, int(report.time * 1000), report.step)
+            self._metric(name_of(name), value, int(report.time * 1000), report.step)
             for report in entries
             if isinstance(report, Report)
             for name, value in numbers(report.metrics)

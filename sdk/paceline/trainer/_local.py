@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from paceline import _contract as c
 from paceline import _trackers
+from paceline.agent.process import SAFE_PATH
 from paceline.trainer import _console, _gpus, _outcome, _scratch, _surroundings, _task
 from paceline.trainer._attempt import Attempt
 from paceline.trainer._plan import Plan
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from paceline.train._run_settings import RunSettings
 
 GRACE_S = 30
-# Modules are those of the caller's path: not what lies in the working directory, copies of code among the artifacts.
-# The worker itself sees to it where Python is too old for the flag.
-_SAFE_PATH = ["-P"] if sys.version_info >= (3, 11) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ def fit(plan: Plan, *, in_process: bool) -> Result:
                 return _in_process.run(run, console)
             file = scratch.directory / "task"
             file.write_bytes(task)
-            return _until_done(run, [sys.executable, *_SAFE_PATH, "-m", "paceline.trainer.worker", str(file)], console)
+            return _until_done(run, [sys.executable, *SAFE_PATH, "-m", "paceline.trainer.worker", str(file)], console)
         finally:
             console.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paceline._metrics import encode, json_safe, numbers_again
+from paceline._metrics import encode, json_safe, numbers_again, reported_step
 
 
 class Scalar:
@@ -105,3 +105,20 @@ def test_a_reader_gets_nan_and_infinity_back() -> None:
 
 def test_json_safe_never_fails() -> None:
     assert json_safe({1: {2.5}, "a": float("nan"), "b": (int,)}) == {"1": [2.5], "a": "NaN", "b": ["<class 'int'>"]}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "step"),
+    [
+        ({"loss": 1.0}, None),
+        ({"step": 7, "global_step": 9}, 7),
+        ({"global_step": 9.0}, 9),
+        ({"step": True}, None),
+        ({"step": "Infinity"}, None),
+        ({"step": "NaN", "global_step": 3}, 3),
+    ],
+)
+def test_a_report_names_its_step_itself_where_that_is_a_finite_number(
+    metrics: dict[str, Any], step: int | None
+) -> None:
+    assert reported_step(metrics) == step
