@@ -108,7 +108,7 @@ class Operator:
         queue, gate = WorkQueue(), Gate()
         pods = PodStore(lambda key, owner: queue.add(key))
         services = ServiceStore(queue.add)
-        jobs = Jobs(pods, services)
+        jobs = Jobs(pods, services, queue.add)
         recorder = Recorder(client, self._identity, utc_now, busy=lambda: gate.busy)
         groups = PodGroups(client, self._config.namespaces, gate, queue.add)
         reconciler = Reconciler(

@@ -55,7 +55,7 @@ class Process:
         gate = Gate(clock=loop.time)
         self.pods = PodStore(lambda key, owner: self.queue.add(key))
         self.services = ServiceStore(self.queue.add)
-        self.jobs = Jobs(self.pods, self.services)
+        self.jobs = Jobs(self.pods, self.services, self.queue.add)
 
         def now() -> datetime:
             return T0 + timedelta(seconds=loop.time())

@@ -56,6 +56,9 @@ FINDS = {
     "pods of a job that is gone are not made again and again while their names are taken": (
         "world nodes=1; job a pods=2; at 3 cut on=node-1 s=45; at 8 delete on=a s=1; at 15 unseen on=a"
     ),
+    "a pod that came and went while pods could not be listed is missed with the next list": (
+        "world slots=3 standby=yes; job a pods=1 at=8.5; at 1 outage s=25; at 28 unpod on=a"
+    ),
     "pods of a stale list are not missing": "world nodes=1; job b pods=1; at 2 crash n=6",
 }
 

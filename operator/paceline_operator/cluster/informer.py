@@ -36,6 +36,8 @@ class Shown(ABC):
     def __init__(self) -> None:
         # One watch shows its events in order; two watches (of two namespaces) know nothing of each other.
         self._versions: dict[str, int] = {}
+        self.listed: Callable[[], None] = lambda: None
+        """Told after each list: what came and went since the last one was never shown."""
 
     def version(self, namespace: str) -> int:
         """Return the version up to which the objects of a namespace were shown."""
@@ -55,6 +57,7 @@ class Shown(ABC):
             if uid not in uids and scope in (EVERYWHERE, key.partition("/")[0]):
                 self.remove(uid, scope=scope)
         self.bookmark(resource_version, scope)
+        self.listed()
 
     @abstractmethod
     def put(self, found: wire.Pod, scope: str = EVERYWHERE) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -87,10 +88,18 @@ class Remembered:
 class Jobs:
     """All TrainJobs by `namespace/name`."""
 
-    def __init__(self, pods: PodStore, services: ServiceStore | None = None) -> None:
+    def __init__(
+        self,
+        pods: PodStore,
+        services: ServiceStore | None = None,
+        again: Callable[[str], None] = lambda key: None,
+    ) -> None:
+        """`again` is told the key of each job to be looked at though nothing of it was shown."""
         self._pods = pods
+        self._again = again
         self._services = ServiceStore(lambda key: None) if services is None else services
         pods.gone = self._pod_gone
+        pods.listed = self._services.listed = self._look_for_made
         self._jobs: dict[str, Remembered] = {}
 
     def __iter__(self) -> Any:
@@ -185,6 +194,12 @@ class Jobs:
         told = last.over or last.exit_code is not None or last.disruption
         if told and known is not None and known.job.uid == owner and _still_matters(last, known.job.status.attempt):
             known.last_words[last.uid] = last
+
+    def _look_for_made(self) -> None:
+        """What was made since the last list, and deleted before this one, comes in no event."""
+        for key, known in self._jobs.items():
+            if known.created or known.service_made:
+                self._again(key)
 
     def phases(self) -> dict[str, int]:
         """Count the jobs by phase."""

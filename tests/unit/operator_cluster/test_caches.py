@@ -160,6 +160,24 @@ def test_created_pods_count_until_the_watch_has_caught_up() -> None:
     assert jobs.observe(known, T0).complete, "it was complete once: what is missing now is lost"
 
 
+def test_a_list_without_what_was_made_since_the_last_one_is_a_reason_for_a_look() -> None:
+    pods, _ = store()
+    again: list[str] = []
+    jobs = Jobs(pods, again=again.append)
+    job = make_trainjob().uid("job-uid").obj().to_body()
+    job["metadata"] |= {"uid": "job-uid", "resourceVersion": "1"}
+    known = jobs.put(job, T0)
+    pods.replace([], "6")
+    assert again == []
+    made = seen(body(0, 7))
+    known.created[made.uid] = made
+    pods.replace([], "9")
+    assert again == ["ml/digits"]
+    assert jobs.observe(known, T0).pods == ()
+    pods.replace([], "10")
+    assert again == ["ml/digits"]
+
+
 def test_accepted_deletions_are_not_asked_for_again() -> None:
     pods, _ = store()
     jobs = Jobs(pods)
