@@ -17,7 +17,8 @@ RUN python3 -m venv --without-pip /opt/venv \
  && /opt/tools/bin/uv pip install -q --python /opt/venv/bin/python --require-hashes --compile-bytecode -r operator.txt \
  && /opt/venv/bin/python -c "import site, pathlib; pathlib.Path(site.getsitepackages()[0], 'app.pth').write_text('/opt/app\n')"
 # The agent's vendored wheels are pure Python, so that they work with whatever Python a training image has. botocore
-# describes each AWS service in a file; those that an S3 client may ask for (sso and sts for credentials) stay.
+# describes each AWS service in a file; those that an S3 client may ask for (sso and sts for credentials) stay. A pod whose
+# Python is of this version need not compile them, which takes a second of CPU; unchecked, as copies have other times.
 RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 --no-emit-package google-crc32c -o vendor.txt \
  && /opt/tools/bin/uv pip install -q --python /opt/venv/bin/python --require-hashes --target /opt/paceline/vendor -r vendor.txt \
  && ! find /opt/paceline/vendor -name '*.so' | grep . \
@@ -25,7 +26,8 @@ RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 -
  && cd /opt/paceline/vendor/botocore/data \
  && find . -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
  && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/paceline/vendor python3 -c \
-    "import boto3; boto3.client('s3', region_name='eu-west-1', aws_access_key_id='a', aws_secret_access_key='b')"
+    "import boto3; boto3.client('s3', region_name='eu-west-1', aws_access_key_id='a', aws_secret_access_key='b')" \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/paceline/vendor
 # But for the checksum, which is compiled: one small wheel for each Python, named as that Python names its extensions. The
 # agent takes the one that its interpreter could load; with musl or another Python it goes on without.
 RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 \
@@ -44,7 +46,8 @@ COPY operator/paceline_operator operator/paceline_operator
 COPY sdk/paceline sdk/paceline
 RUN /opt/tools/bin/hatchling build -t wheel -d dist \
  && /opt/tools/bin/uv pip install -q --python /opt/tools/bin/python --no-deps --compile-bytecode --target /opt/app dist/*.whl \
- && mkdir -p /opt/paceline/core && cp -r sdk/paceline /opt/paceline/core/
+ && mkdir -p /opt/paceline/core && cp -r sdk/paceline /opt/paceline/core/ \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/paceline/core
 
 FROM ${BASE}
 COPY --from=dependencies /opt/venv /opt/venv

@@ -11,6 +11,9 @@ PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 SYNCED := .venv/.synced
 export PYTHONPATH := operator:sdk:.
+# Tests start hundreds of processes. Where the environment forbids to keep compiled modules, as some containers' does, each
+# of them compiles torch (2 s), Lightning or TensorFlow (8 s) anew.
+unexport PYTHONDONTWRITEBYTECODE
 FOCUS ?=
 
 .PHONY: help
