@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from paceline.api import names
 from paceline_operator import logs, settings
 from paceline_operator.cluster import access, workers
@@ -62,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         return 2
     logs.set_up(config.log_level, config.log_format)
     try:
-        asyncio.run(Operator(config, way).run())
+        uvloop.run(Operator(config, way).run())
     except LostError as error:
         log.error("stopping: %s", error)
         return 1

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import kopf
+import uvloop
 from kopf._core.engines.peering import Identity  # a NewType of str; not exported (kopf 1.45)
 
 from paceline_operator.cluster.access import Access
@@ -70,7 +71,7 @@ class Supervisor:
 
     def _kopf(self, ended: asyncio.Event) -> None:
         try:
-            asyncio.run(self._operator())
+            uvloop.run(self._operator())
         except Exception:
             log.exception("the watch of TrainJobs failed")
         finally:
