@@ -57,4 +57,8 @@ def test_every_worker_runs_the_function_as_its_rank_and_rank_0_goes_on_with_the_
         assert "a TrainJob is one run, so its script calls fit() once" in done.log
         assert "train.py:train_fn in 2 workers, not the 7 of ScalingConfig: the TrainJob job decides" in done.log
         assert [line["step"] for line in running.results()] == [1, 2, 3, 4]
+        # Nothing is left to do: the result is that of the checkpoint.
+        again = running.train(SCRIPT, attempt=2)
+        (told,) = (line for line in again.log.splitlines() if "after fit" in line)
+        assert f"0 {{'step': 4, 'loss': nan}} {checkpoint} {running.run} " in told
         assert not (tmp_path / "elsewhere").exists()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paceline import _contract as c
 from paceline import _trackers
 from paceline._metrics import numbers_again
-from paceline.train import _report, get_checkpoint, get_context
+from paceline.storage import StorageError
+from paceline.train import Checkpoint, _report, _run_directory, get_checkpoint, get_context
 from paceline.train._callbacks import tracking
 from paceline.train._location import Location
 from paceline.train._result import Result
@@ -28,7 +29,8 @@ def fit(plan: Plan) -> Result:
 
     Returns:
         On rank 0 what this process knows when its last checkpoint is committed: the metrics of its last report, and
-        that checkpoint (the one that the attempt resumed from, where it reported none).
+        that checkpoint (the one that the attempt resumed from, where it reported none). An attempt that found nothing
+        left to do and reported nothing has the metrics of the checkpoint that it resumed from.
     Raises:
         SystemExit: On every other rank, with code 0, when the function has returned.
         RuntimeError: The last checkpoint could not be committed.
@@ -64,12 +66,24 @@ def _track(plan: Plan) -> None:
 
 def _result(plan: Plan) -> Result:
     _report.wait_for_commit()
+    run = Location(get_context().get_trial_dir())
     newest, told = get_checkpoint(), _report.last_metrics()
+    if told is None and newest is not None:
+        told = _metrics_of(run, newest)
     metrics = None if told is None else numbers_again(told)
     return Result(
-        Location(get_context().get_trial_dir()),
+        run,
         metrics=metrics,
         best_checkpoints=[] if newest is None else [(newest, dict(metrics or {}))],
         error=None,
         config=plan.task.params(),
     )
+
+
+def _metrics_of(run: Location, checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """What was reported with a checkpoint; None where the store does not tell, for a run that is done is no failure."""
+    try:
+        committed = _run_directory.checkpoints(run)
+    except StorageError:
+        return None
+    return next((dict(commit.metrics) for where, commit in committed if where.uri == checkpoint.uri), None)
