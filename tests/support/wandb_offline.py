@@ -28,17 +28,25 @@ class OfflineRun:
     name: str
     config: dict[str, Any]
     history: list[dict[str, Any]]
+    group: str
     exit_code: int | None
     """None where the process ended without finishing the run."""
 
 
 def runs(directory: Path) -> list[OfflineRun]:
-    """Read all offline runs below a directory, oldest first."""
-    return [read(path) for path in sorted(directory.rglob("offline-run-*/*.wandb"))]
+    """Read all offline runs below a directory of which something is written, oldest first."""
+    found = [_read(path) for path in sorted(directory.rglob("offline-run-*/*.wandb"))]
+    return [run for run in found if run is not None]
 
 
 def read(path: Path) -> OfflineRun:
     """Read one `.wandb` file."""
+    run = _read(path)
+    assert run is not None, f"{path} tells of no run"
+    return run
+
+
+def _read(path: Path) -> OfflineRun | None:
     from wandb.proto import wandb_internal_pb2
 
     told: Any = None
@@ -58,12 +66,15 @@ def read(path: Path) -> OfflineRun:
             history.append(_values(record.history.item))
         elif kind == "exit":
             exit_code = record.exit.exit_code
-    assert told is not None, f"{path} tells of no run"
-    return OfflineRun(told.run_id, told.project, told.display_name, config, history, exit_code)
+    if told is None:
+        return None
+    return OfflineRun(told.run_id, told.project, told.display_name, config, history, told.run_group, exit_code)
 
 
 def records(content: bytes) -> Iterator[bytes]:
     """Split a file into its records. What a killed process left half written at the end is left out."""
+    if not content:
+        return
     assert content[:4] == b":W&B", content[:_HEADER]
     at, parts = _HEADER, b""
     while at + _CHUNK.size <= len(content):

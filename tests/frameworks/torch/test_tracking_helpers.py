@@ -64,8 +64,9 @@ if attempt == 0:
     if rank == 0:
         import time
         from tests.support import wandb_offline
+        place = Path(run.dir).parent.parent
         # The library's own process writes every fifteen seconds; what it has not written is lost with it.
-        while not any(line["step"] == 3 for line in wandb_offline.runs(Path(run.dir).parent.parent)[0].history):
+        while not any(line["step"] == 3 for run in wandb_offline.runs(place) for line in run.history):
             time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGKILL)
     signal.pause()
@@ -161,11 +162,11 @@ def test_the_runs_are_told_and_no_secret_is(attempts: tuple[Job, list[Pod]]) -> 
 
 
 ENDS = """
-import json, os, signal, sys, traceback
+import json, os, random, signal, sys, traceback
 import comet_ml, mlflow, wandb
 from paceline import tracking
 
-directory = sys.argv[1]
+directory, run_id = sys.argv[1:]
 
 def begin():
     mlflow = tracking.setup_mlflow({"a": 1}, tracking_uri=f"sqlite:///{directory}/mlflow.db", run_name=way)
@@ -197,6 +198,15 @@ def ends_natively():
     begin().end_run()
     wandb.finish()
 
+def of_rank(rank):
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "PACELINE_RUN_ID": run_id, "PACELINE_JOB": "pair"}
+    os.environ.update({name: str(value) for name, value in ranks.items()})
+    random.seed(7)  # as training scripts do, on every rank
+    run = tracking.setup_wandb(project="ranks", mode="offline", per_rank=True, dir=directory + "/ranks")
+    experiment = tracking.setup_comet(project="ranks", mode="offline", per_rank=True)
+    run.log({"rank": rank})
+    experiment.log_metric("rank", rank)
+
 def kept(call):
     try:
         call()
@@ -211,6 +221,7 @@ def databricks():
 
 ways = {
     "ends": ends, "raises": raises, "is_told": is_told, "ends_natively": ends_natively,
+    "rank-0": lambda: of_rank(0), "rank-1": lambda: of_rank(1),
     "wandb": lambda: kept(lambda: wandb.init(project="x")),
     "wandb-bad": lambda: (os.environ.update(WANDB_API_KEY="canarycanary"), kept(lambda: wandb.init(project="x"))),
     "comet": lambda: kept(lambda: comet_ml.start(project_name="x")),
@@ -240,7 +251,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, i
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("PACELINE_", "WANDB_", "COMET_"))}
     env = {**mine, "HOME": str(directory), "PYTHONPATH": str(SDK), "WANDB_SILENT": "true"}
     done = subprocess.run(
-        [sys.executable, str(script), str(directory)], env=env, cwd=directory, capture_output=True, text=True
+        [sys.executable, str(script), str(directory), RUN_ID], env=env, cwd=directory, capture_output=True, text=True
     )
     codes = dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
     assert set(codes) >= {"ends", "setup-databricks"}, done.stdout + done.stderr
@@ -264,12 +275,25 @@ def test_a_run_ends_as_its_process_does(ends: tuple[Path, Mapping[str, int]]) ->
         "is_told": "KILLED",
         "ends_natively": "FINISHED",
     }
-    assert {run.name: (run.exit_code, len(run.history)) for run in wandb_offline.runs(directory)} == {
+    assert {run.name: (run.exit_code, len(run.history)) for run in wandb_offline.runs(directory / "wandb")} == {
         "ends": (0, 1),
         "raises": (1, 1),
         "is_told": (143, 1),
         "ends_natively": (0, 1),
     }
+
+
+def test_with_per_rank_each_has_a_run_of_its_own_in_one_group(ends: tuple[Path, Mapping[str, int]]) -> None:
+    directory, codes = ends
+    assert (codes["rank-0"], codes["rank-1"]) == (0, 0)
+    runs = wandb_offline.runs(directory / "ranks")
+    assert {run.run_id: (run.name, run.group, run.history[0]["rank"]) for run in runs} == {
+        RUN_ID: ("pair-rank0", RUN_ID, 0),
+        f"{RUN_ID}-rank1": ("pair-rank1", RUN_ID, 1),
+    }
+    archives = [zipfile.ZipFile(path) for path in (directory / ".cometml-runs" / "attempt-0").glob("*.zip")]
+    experiments = [json.loads(archive.read("experiment.json")) for archive in archives]
+    assert len({experiment["offline_id"] for experiment in experiments}) == len(archives) == 2
 
 
 @pytest.mark.parametrize(
