@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -111,6 +112,27 @@ async def test_pods_go_before_what_can_wait_but_not_for_ever() -> None:
     await asyncio.gather(*tasks)
     assert order == ["pod", "service", "late pod"]
     assert not gate.busy
+
+
+async def test_what_can_wait_leaves_free_places_to_pods_for_a_second() -> None:
+    gate = Gate(3)
+
+    async def service() -> None:
+        async with gate.pass_(Turn.SOON):
+            pass
+
+    async with gate.pass_(Turn.NOW):
+        waiting = asyncio.create_task(service())
+        await asyncio.sleep(0.5 * Turn.SOON.value)
+        assert not waiting.done()
+        async with gate.pass_(Turn.NOW):
+            await asyncio.wait_for(waiting, LOCAL_S)
+    began = time.monotonic()
+    async with gate.pass_(Turn.NOW):
+        waiting = asyncio.create_task(service())
+        await asyncio.sleep(0)
+    await asyncio.wait_for(waiting, LOCAL_S)
+    assert time.monotonic() - began < Turn.SOON.value, "with the last pod it goes"
 
 
 async def test_who_gives_up_waiting_takes_no_place() -> None:
