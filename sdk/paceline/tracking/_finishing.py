@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 from paceline import _contract as c
 from paceline.tracking._options import say
@@ -47,6 +47,8 @@ _lock = threading.RLock()
 _busy = 0  # threads that finish runs
 _taken = threading.Event()  # Python's handler has begun
 _wired = False
+_hears = False  # `sys.exit` tells us
+_left_with: object = None  # what the main thread gave to `sys.exit` last
 
 
 def add(kind: str, finish: Callable[[Ending], None]) -> Open:
@@ -103,11 +105,27 @@ def _finish(found: Open, ending: Ending) -> None:
 def _at_exit(found: Open) -> None:
     # Python keeps the exception that ends the process; in a session at a prompt, any that was ever shown.
     failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
-    _finish(found, "failed" if failed else "succeeded")
+    _finish(found, "failed" if failed or _left_with not in (None, 0) else "succeeded")
+
+
+def _hear_exits() -> None:
+    """Python keeps no SystemExit, and tells its code to nobody: what is given to `sys.exit` is all that there is."""
+    leave = sys.exit
+
+    def told(status: object = None, /) -> NoReturn:
+        global _left_with
+        if threading.current_thread() is threading.main_thread():
+            _left_with = status
+        leave(status)  # type: ignore[arg-type]
+
+    sys.exit = told
 
 
 def _wire() -> None:
-    global _wired
+    global _wired, _hears
+    if not _hears:
+        _hears = True
+        _hear_exits()
     if threading.current_thread() is not threading.main_thread():
         return
     # Who has a handler decides when the process ends; it ends by itself then, and `_at_exit` finishes.

@@ -27,6 +27,9 @@ def sigterm():
     [
         pytest.param("pass", "succeeded", 0, id="returns"),
         pytest.param("raise ValueError('boom')", "failed", 1, id="raises"),
+        pytest.param("sys.exit(3)", "failed", 3, id="leaves with a code"),
+        pytest.param("sys.exit('no data')", "failed", 1, id="leaves with a sentence"),
+        pytest.param("threading.Thread(target=sys.exit, args=(3,)).start(); sys.exit(0)", "succeeded", 0, id="leaves"),
         pytest.param("_finishing.all_of('failed')", "failed", 0, id="was finished before"),
         pytest.param("sigterm(); time.sleep(60)", "stopped", -15, id="is told to end"),
         # No handler of Python's runs while the main thread is in native code: here, for ever.
