@@ -82,7 +82,7 @@ frameworks: .venv-torch/.synced .venv-tensorflow/.synced ## The Python API with 
 	@.venv-torch/bin/pytest tests/frameworks/torch && .venv-tensorflow/bin/pytest tests/frameworks/tensorflow
 
 .PHONY: crash
-crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_SAMPLE=TEXT: about 40 %, CRASH_FULL=1: every repetition
+crash: $(SYNCED) ## Kill workers, agents and the S3 server at every step of a checkpoint; CRASH_SAMPLE=TEXT: about a third, CRASH_FULL=1: every repetition
 	@$(PYTEST) tests/crash
 
 .PHONY: e2e

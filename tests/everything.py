@@ -2,7 +2,7 @@
 
 What needs no test bed comes first: a typing mistake is told within a minute. The Go builds and images of the test bed
 take minutes on a machine that has nothing cached; they run beside those stages, and what they print goes to a file that
-is shown when they fail. Then four lanes run side by side, since no stage alone keeps two cores busy: what each printed
+is shown when they fail. Then three lanes run side by side, since no stage alone keeps two cores busy: what each printed
 follows when it has ended.
 """
 
@@ -20,7 +20,7 @@ from typing import IO
 
 PLAIN_STAGES = ("lint", "types", "unit")
 # The stages of one lane run in turn. The simulation knows no time but its own, so it takes what the others leave.
-LANES = (("integration", "e2e-disturbing"), ("frameworks", "crash"), ("e2e-jobs",), ("simulation",))
+LANES = (("integration", "e2e-disturbing"), ("frameworks", "crash"), ("e2e-jobs", "simulation"))
 BED_STAGE = "test bed"
 _TELL_S = 60  # between signs of life
 

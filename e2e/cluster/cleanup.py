@@ -95,9 +95,15 @@ def _kill_all(name: str, addresses: Addresses | None) -> None:
 
 
 def shim_sockets(folder: Path) -> list[Path]:
-    """Sockets that shims with files below `folder` put in the one folder that all containerds share."""
+    """Sockets that shims put in the one folder that all containerds share.
+
+    Args:
+        folder: Of one node's containerd, or of all nodes of a bed.
+    """
     found = []
-    for file in folder.rglob("io.containerd.runtime.v2.task/*/*/bootstrap.json"):
+    # Not by rglob: beside these files lie the root file systems of containers, which may just be unmounted.
+    tasks = "state/io.containerd.runtime.v2.task/*/*/bootstrap.json"
+    for file in (*folder.glob(tasks), *folder.glob(f"*/{tasks}")):
         try:
             address = str(json.loads(file.read_text())["address"])
         except (OSError, ValueError, KeyError):

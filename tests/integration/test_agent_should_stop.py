@@ -118,7 +118,7 @@ def test_where_rank_0_alone_asks_and_tells_the_others_none_is_ended_before(four:
             pathlib.Path(f"stop-{step}").read_text() == "1")[2]"""
     command = four.script(script(step_s=0.03, ask=by_rank_0))
     pods = [four.start(command, pod=i) for i in range(2)]
-    in_training(four, pods)
+    in_training(four, pods, step=100)  # by then the other pod has heard that somebody asks
     pods[1].terminate()
     assert [pod.wait() for pod in pods] == [143, 143], pods[0].log + pods[1].log
     assert len({step for step, _ in left(four)}) == 1
