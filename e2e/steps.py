@@ -41,7 +41,8 @@ def job(space: Workspace, name: str, steps: int, *trouble: str, **spec: Any) -> 
             "workers": {
                 "count": RANKS,
                 "placement": "Spread",
-                "resources": {"cpu": "100m", "memory": "256Mi"},
+                # No CPU: it would be a limit too, and a start of Python under 100m takes ten seconds.
+                "resources": {"memory": "256Mi"},
             },
             "storage": {"path": space.storage_path, "secretRef": {"name": SECRET}},
             **spec,

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 TOLD_S = 60
 RUN_S = 240
 # No GPUs: jobs that wait for something hold what they have.
-SMALL = {"cpu": "100m", "memory": "512Mi"}
+SMALL = {"memory": "512Mi"}
 
 # What is wrong, and what the user reads.
 MISTAKES: dict[str, tuple[Object, list[str]]] = {

@@ -41,7 +41,7 @@ sys.exit(int(sys.argv[1]))
 
 def job(name: str, code: int, *wanted: str, **spec: Any) -> Object:
     """One worker that ends with `code` (other than 0: once it is let go) and needs variables and files."""
-    resources = {"cpu": "100m", "memory": "256Mi"}
+    resources = {"memory": "256Mi"}
     body = {"image": OPERATOR_IMAGE, "command": ["python3", "-c", SCRIPT], "args": [str(code), *wanted],
             "workers": {"resources": resources}, **spec}  # fmt: skip
     return {"apiVersion": "paceline.dev/v1alpha1", "kind": "TrainJob", "metadata": {"name": name}, "spec": body}

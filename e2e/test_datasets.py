@@ -34,7 +34,7 @@ def run(space: Workspace, name: str, *command: str, **workers: Any) -> dict[str,
     job["metadata"]["name"] = name
     spec = job["spec"]
     spec |= {"image": TORCH_IMAGE, "command": ["python", *command], "args": []}
-    spec["workers"] = {"resources": {"cpu": "250m", "memory": "1Gi"}, **workers}
+    spec["workers"] = {"resources": {"memory": "1Gi"}, **workers}
     spec["storage"] = {"path": space.storage_path, "secretRef": {"name": SECRET}}
     spec["failurePolicy"] = {"maxRestarts": 0}
     space.submit(*script_maps(NAME), job)

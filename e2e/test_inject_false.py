@@ -60,7 +60,7 @@ def job(space: Workspace) -> dict[str, Any]:
             "command": ["python3", "-c", SCRIPT],
             "args": [str(STEPS)],
             "agent": {"inject": False},
-            "workers": {"count": 2, "placement": "Spread", "resources": {"cpu": "100m", "memory": "256Mi"}},
+            "workers": {"count": 2, "placement": "Spread", "resources": {"memory": "256Mi"}},
             "storage": {"path": space.storage_path, "secretRef": {"name": SECRET}},
         },
     }

@@ -123,7 +123,7 @@ def overview(name: str, storage: Object, manifest: str = "trainjob.yaml") -> Obj
     job["metadata"] = {"name": name}
     # S3 needs nothing of an image but Python: the client and the compiled checksum come with the agent.
     job["spec"] |= {"image": OPERATOR_IMAGE if name == "overview-s3" else TORCH_IMAGE, "storage": storage}
-    job["spec"]["workers"]["resources"] = {"cpu": "100m", "memory": "512Mi"}
+    job["spec"]["workers"]["resources"] = {"memory": "512Mi"}
     return job
 
 

@@ -85,7 +85,7 @@ def native(name: str, script: str) -> Object:
     spec = {
         "image": TRACKERS_IMAGE,
         "command": ["python3", "-c", script],
-        "workers": {"count": 1, "resources": {"cpu": "250m", "memory": "512Mi"}},
+        "workers": {"count": 1, "resources": {"memory": "512Mi"}},
         "failurePolicy": {"maxRestarts": 3},
     }
     return {"apiVersion": "paceline.dev/v1alpha1", "kind": "TrainJob", "metadata": {"name": name}, "spec": spec}
@@ -95,7 +95,7 @@ def tracked() -> list[Object]:
     """The example, which also logs to W&B offline and is shown in TensorBoard; all of it lies on a volume."""
     job = load_example(NAME)
     job["spec"] |= {"image": TRACKERS_IMAGE, "args": ["--epochs", str(EPOCHS)]}
-    job["spec"]["workers"]["resources"] = {"cpu": "250m", "memory": "1Gi"}
+    job["spec"]["workers"]["resources"] = {"memory": "1Gi"}
     job["spec"]["storage"] = {"path": f"{SHARED}/runs", "volume": {"claimName": CLAIM, "mountPath": SHARED}}
     job["spec"]["tracking"] |= {"wandb": {"project": "digits", "mode": "offline"}, "tensorboard": {"serve": True}}
     return [*script_maps(NAME), job]
