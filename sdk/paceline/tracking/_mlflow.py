@@ -29,6 +29,7 @@ def setup_mlflow(
     *,
     tracking_uri: str | None = None,
     experiment_name: str | None = None,
+    artifact_location: str | None = None,
     run_name: str | None = None,
     per_rank: bool = False,
     preflight: bool = True,
@@ -51,6 +52,9 @@ def setup_mlflow(
             SQLite file in the run's directory, where that is a path.
         experiment_name: Made where it is not there. None: MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, else
             the library's default.
+        artifact_location: Where the artifacts of an experiment that is made here lie: a path, or `s3://bucket/prefix`,
+            for which the worker needs boto3 and credentials. It changes nothing of an experiment that is there already.
+            None: as the server has it; beside the SQLite file in the run's directory.
         run_name: None: the name of the run.
         per_rank: Every rank has a run of its own, all with the same tag `paceline.run_id`.
         preflight: Ask the server before the library does, which repeats its requests for minutes.
@@ -75,7 +79,7 @@ def setup_mlflow(
         if uri or own_store:
             mlflow.set_tracking_uri(uri or own_store)
         name = experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or options.get("experiment")
-        experiment = _experiment(mlflow, name, place if own_store else None)
+        experiment = _experiment(mlflow, name, place if own_store else None, artifact_location)
         run = _start(mlflow, place, experiment, per_rank, run_name, dict(tags or {}), start_kwargs)
         _log_params(mlflow, run, _place.configuration(config))
     except Exception as e:
@@ -103,13 +107,14 @@ def _own_store(place: Place) -> str | None:
     return f"sqlite:///{directory / 'mlflow.db'}"
 
 
-def _experiment(mlflow: Any, name: str | None, own: Place | None) -> str:
+def _experiment(mlflow: Any, name: str | None, own: Place | None, artifacts: str | None) -> str:
     """Its id."""
     if own is not None:
         # Beside the run's other files; the library's default lies in the working directory.
         name = name or own.name
-        if mlflow.get_experiment_by_name(name) is None:
-            mlflow.create_experiment(name, artifact_location=Path(own.shared_directory, "mlartifacts").as_uri())
+        artifacts = artifacts or Path(own.shared_directory, "mlartifacts").as_uri()
+    if name and artifacts and mlflow.get_experiment_by_name(name) is None:
+        mlflow.create_experiment(name, artifact_location=artifacts)
     if name:
         return str(mlflow.set_experiment(name).experiment_id)
     return os.environ.get("MLFLOW_EXPERIMENT_ID") or "0"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster.s3 import S3Server
 from paceline import _contract as c
 from paceline.agent import failure
 from tests.support import wandb_offline
@@ -207,6 +208,12 @@ def of_rank(rank):
     run.log({"rank": rank})
     experiment.log_metric("rank", rank)
 
+def on_s3():
+    client = tracking.setup_mlflow(
+        tracking_uri=f"sqlite:///{directory}/stored.db", experiment_name="stored", artifact_location="s3://runs/mlartifacts"
+    )
+    client.log_text("canary of an artifact", "note.txt")
+
 def kept(call):
     try:
         call()
@@ -221,6 +228,7 @@ def databricks():
 
 ways = {
     "ends": ends, "raises": raises, "is_told": is_told, "ends_natively": ends_natively,
+    "on_s3": on_s3,
     "rank-0": lambda: of_rank(0), "rank-1": lambda: of_rank(1),
     "wandb": lambda: kept(lambda: wandb.init(project="x")),
     "wandb-bad": lambda: (os.environ.update(WANDB_API_KEY="canarycanary"), kept(lambda: wandb.init(project="x"))),
@@ -241,7 +249,15 @@ for way, act in ways.items():
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, int]]:
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server.start_local(tmp_path_factory.mktemp("s3"))
+    server.make_bucket("runs")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> tuple[Path, Mapping[str, int]]:
     """Each way in a fork of one process that has imported the libraries."""
     import os
 
@@ -249,7 +265,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, i
     script = directory / "ends.py"
     script.write_text(textwrap.dedent(ENDS))
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("PACELINE_", "WANDB_", "COMET_"))}
-    env = {**mine, "HOME": str(directory), "PYTHONPATH": str(SDK), "WANDB_SILENT": "true"}
+    env = {**mine, "HOME": str(directory), "PYTHONPATH": str(SDK), "WANDB_SILENT": "true", **s3.environment}
     done = subprocess.run(
         [sys.executable, str(script), str(directory), RUN_ID], env=env, cwd=directory, capture_output=True, text=True
     )
@@ -281,6 +297,19 @@ def test_a_run_ends_as_its_process_does(ends: tuple[Path, Mapping[str, int]]) ->
         "is_told": (143, 1),
         "ends_natively": (0, 1),
     }
+
+
+def test_f3_artifacts_of_a_store_in_a_file_lie_on_s3(ends: tuple[Path, Mapping[str, int]], s3: S3Server) -> None:
+    from mlflow import MlflowClient
+
+    directory, codes = ends
+    assert codes["on_s3"] == 0
+    client = MlflowClient(f"sqlite:///{directory}/stored.db")
+    experiment = client.get_experiment_by_name("stored")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.artifact_uri == f"s3://runs/mlartifacts/{run.info.run_id}/artifacts"
+    found = s3.client().get_object(Bucket="runs", Key=f"mlartifacts/{run.info.run_id}/artifacts/note.txt")
+    assert found["Body"].read() == b"canary of an artifact"
 
 
 def test_with_per_rank_each_has_a_run_of_its_own_in_one_group(ends: tuple[Path, Mapping[str, int]]) -> None:
