@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import IO
 
 PLAIN_STAGES = ("lint", "types", "unit")
-# The stages of one lane run in turn. The simulation knows no time but its own, so it takes what the others leave.
+# The stages of one lane run in turn. The jobs on real nodes take longest and mostly wait, so they begin at once; the
+# simulation knows no time but its own, so it takes what the others leave.
 LANES = (("integration", "e2e-disturbing"), ("frameworks", "crash"), ("e2e-jobs", "simulation"))
 BED_STAGE = "test bed"
 _TELL_S = 60  # between signs of life

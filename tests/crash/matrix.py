@@ -7,7 +7,7 @@ training process. It counts when three recordings show it.
 An attempt stores four checkpoints by the same steps. The second is hit at each of them, the third too, since retention
 deletes an older one there; of the first and the last, each operation is. `CRASH_FULL=1` hits everything everywhere.
 `CRASH_SAMPLE=TEXT` leaves two thirds out: every operation of every process with every victim stays. At
-which of its steps it is hit, TEXT chooses, and a sixth of the other cases, so that a run with another text hits others.
+which of its steps it is hit, TEXT chooses, and a twelfth of the other cases: a run with another text hits others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.sampling import chosen
 
 _FULL = bool(os.environ.get("CRASH_FULL"))
 SAMPLE = os.environ.get("CRASH_SAMPLE", "")
-_ALSO_ONE_OF = 24  # of the cases of a sample that repeat another
+_ALSO_ONE_OF = 12  # of the cases of a sample that repeat another
 _RECORDINGS = 3
 _REPEATED = re.compile(r"checkpoint_00000[03]")  # by the same steps as 1 and 2
 # A case on S3 costs four of those in a directory: there it is the requests that matter, and of reads only the first.

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from paceline.agent import keras
 from paceline.agent.config import AgentConfig
 from paceline.agent.errors import CommandError
 
-# For a Python of ours: modules are those of its path, not what lies in the working directory, copies of code among the
-# artifacts. Where Python is too old for the flag, the worker itself sees to it.
-SAFE_PATH = ["-P"] if sys.version_info >= (3, 11) else []
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from paceline import _contract as c
 from paceline import _trackers
+from paceline._python import SAFE_PATH
 from paceline.agent import log, process
 from paceline.agent.config import AgentConfig
 from paceline.agent.errors import MissingCredentialsError
@@ -85,7 +86,7 @@ async def _problems(config: AgentConfig) -> list[Mapping[str, str]]:
     nothing = Path()
     looking = await asyncio.create_subprocess_exec(
         sys.executable,
-        *process.SAFE_PATH,
+        *SAFE_PATH,
         "-m",
         "paceline.tracking.preflight",
         "--json",

@@ -8,6 +8,7 @@ Python: a thread that the signal wakes too does it then.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import signal
 import sys
@@ -47,7 +48,6 @@ _lock = threading.RLock()
 _busy = 0  # threads that finish runs
 _taken = threading.Event()  # Python's handler has begun
 _wired = False
-_hears = False  # `sys.exit` tells us
 _left_with: object = None  # what the main thread gave to `sys.exit` last
 
 
@@ -108,6 +108,7 @@ def _at_exit(found: Open) -> None:
     _finish(found, "failed" if failed or _left_with not in (None, 0) else "succeeded")
 
 
+@functools.cache  # once
 def _hear_exits() -> None:
     """Python keeps no SystemExit, and tells its code to nobody: what is given to `sys.exit` is all that there is."""
     leave = sys.exit
@@ -122,10 +123,8 @@ def _hear_exits() -> None:
 
 
 def _wire() -> None:
-    global _wired, _hears
-    if not _hears:
-        _hears = True
-        _hear_exits()
+    global _wired
+    _hear_exits()
     if threading.current_thread() is not threading.main_thread():
         return
     # Who has a handler decides when the process ends; it ends by itself then, and `_at_exit` finishes.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from paceline import _contract as c
 from paceline import _trackers
-from paceline.agent.process import SAFE_PATH
+from paceline._python import SAFE_PATH
 from paceline.trainer import _console, _gpus, _outcome, _scratch, _surroundings, _task
 from paceline.trainer._attempt import Attempt
 from paceline.trainer._plan import Plan

@@ -250,10 +250,9 @@ for way, act in ways.items():
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = S3Server.start_local(tmp_path_factory.mktemp("s3"))
-    server.make_bucket("runs")
-    yield server
-    server.stop()
+    with S3Server.start_local(tmp_path_factory.mktemp("s3")) as server:
+        server.make_bucket("runs")
+        yield server
 
 
 @pytest.fixture(scope="module")
