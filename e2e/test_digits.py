@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
 
@@ -10,7 +12,6 @@ import pytest
 
 from e2e.cluster import Bed
 from e2e.jobs import Workspace, digits
-from e2e.kube import wait_for
 from e2e.stack import Stack
 
 pytestmark = pytest.mark.cluster
@@ -23,17 +24,25 @@ def finished(stack: Stack, real_nodes: Bed) -> Iterator[tuple[Workspace, list[st
     """Run the example once; return its workspace and what `kubectl get tj` said at each moment."""
     space = Workspace.create(stack, real_nodes.s3, f"digits-{uuid.uuid4().hex[:6]}")
     space.submit(*digits(space))
-    rows: list[str] = []
-
-    def look() -> bool:
-        row = space.kube.kubectl("get", "tj", "digits", "-n", space.namespace, "--no-headers").strip()
-        if not rows or rows[-1] != row:
-            rows.append(row)
-        return "Succeeded" in row or "Failed" in row
-
-    wait_for("the digits job to finish", look, timeout_s=RUN_S, seen=lambda: space.tell("digits"))
-    yield space, rows
+    yield space, _rows(space)
     space.delete()
+
+
+def _rows(space: Workspace) -> list[str]:
+    command = [space.kube.kubectl_path, "get", "tj", "digits", "-n", space.namespace, "--no-headers", "--watch"]
+    rows: list[str] = []
+    with subprocess.Popen(command, env=space.kube.env, stdout=subprocess.PIPE, text=True) as watch:
+        late = threading.Timer(RUN_S, watch.kill)
+        late.start()
+        for row in watch.stdout or ():
+            rows.append(row.strip())
+            if "Succeeded" in row or "Failed" in row:
+                break
+        else:
+            pytest.fail(f"the digits job has not ended within {RUN_S} s: {space.tell('digits')}")
+        late.cancel()
+        watch.kill()
+    return rows
 
 
 def test_the_example_succeeds_with_an_accuracy_that_means_something(finished: tuple[Workspace, list[str]]) -> None:

@@ -56,11 +56,6 @@ OWN = (operator_image, torch_image)
 ALL = (*OWN, trackers_image, tensorflow_image, bundled_image)
 
 
-def torch_base() -> None:
-    """Have the largest base ready: it comes from the network alone, so it can be made beside other work."""
-    bases.ensure(bases.TORCH)
-
-
 def build_image(
     dockerfile: Path, context: Path, tag: str, build_args: Mapping[str, str], *, on: Path | None = None
 ) -> Path:

@@ -26,7 +26,6 @@ from e2e.cluster import (
 )
 from e2e.cluster.bed import Bed
 from e2e.cluster.components import Component
-from e2e.cluster.images import torch_base, torch_image
 from e2e.cluster.progress import Progress
 from e2e.cluster.state import Options, State
 
@@ -116,21 +115,22 @@ def build_everything(images: Sequence[Callable[[], Path]]) -> None:
     packages = preflight.BASE_PACKAGES | preflight.NODE_PACKAGES | preflight.IMAGE_PACKAGES
     with progress.shown():
         preflight.install_packages(packages, progress)
-        with _beside(lambda: _downloads(fetch, torch_image in images, progress)):
+        with _beside(lambda: _archives(fetch, images, progress)):
             build.ensure_all(missing, progress)
     if without_hdfs:
         print(f"no HDFS: {without_hdfs}", file=sys.stderr)
-    for image in images:
-        imagestore.unpacked(image())
     if gone := prune.images():
         print(f"image cache: {gone} old versions deleted", file=sys.stderr)
 
 
-def _downloads(fetch: bool, torch: bool, progress: Progress) -> None:
+def _archives(fetch: bool, images: Sequence[Callable[[], Path]], progress: Progress) -> None:
     if fetch:
         hadoop.ensure(progress)
-    if torch:
-        torch_base()
+    for image in images:
+        archive = image()
+        # The programs are built meanwhile, this one late: here it is what the next step needs.
+        build.ensure(components.CONTAINERD, progress)
+        imagestore.unpacked(archive)
 
 
 def running(name: str) -> Bed | None:
