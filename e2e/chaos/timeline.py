@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import threading
 import time
@@ -53,7 +52,7 @@ class Timeline:
     def _run(self) -> None:
         while not self._stop.wait(LOOK_S):
             # A dead API server is one of the faults.
-            with suppress(ApiError, OSError, ValueError, http.client.HTTPException):
+            with suppress(ApiError, OSError, ValueError):
                 self._look()
 
     def _look(self) -> None:

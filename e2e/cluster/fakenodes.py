@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
-from http.client import HTTPSConnection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +62,10 @@ def node(name: str, gpus: int, *, tainted: bool) -> dict[str, Any]:
 
 
 def create(api: Api, nodes: Iterable[dict[str, Any]]) -> None:
-    """Create the nodes over a few connections; those that exist are left alone."""
-    pending = list(nodes)
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        link = api.connect(30)
-        try:
-            while pending and not errors:
-                _create(api, pending.pop(), link)
-        except IndexError:  # another thread took the last one
+    """Create the nodes, several at a time; those that exist are left alone."""
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        for _ in pool.map(lambda body: _create(api, body), nodes):
             pass
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            link.close()
-
-    threads = [threading.Thread(target=work) for _ in range(_CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def wait_ready(api: Api, count: int, timeout_s: float = 120.0) -> None:
@@ -105,9 +85,9 @@ def wait_ready(api: Api, count: int, timeout_s: float = 120.0) -> None:
         time.sleep(0.2)
 
 
-def _create(api: Api, body: dict[str, Any], link: HTTPSConnection) -> None:
+def _create(api: Api, body: dict[str, Any]) -> None:
     try:
-        api.call("POST", "/api/v1/nodes", body, connection=link)
+        api.call("POST", "/api/v1/nodes", body)
     except ApiError as error:
         if error.status != 409:
             raise

@@ -87,6 +87,8 @@ def test_every_worker_is_called_in_the_directory_of_the_run(
         assert it["omp"] == str(max(1, len(os.sched_getaffinity(0)) // 2))
         assert (it["cwd"], it["name"]) == (str(tmp_path / "cache/digits/artifacts"), "digits")
         assert (it["argv"], it["heavy"]) == ([], [])
+        # Garbage is collected, but modules are never looked through for it.
+        assert (it["collected"], it["frozen"] > 10_000) == (True, True)
         assert str(tmp_path) in it["path"]
     assert seen[0]["pid"] != seen[1]["pid"]
     # Nothing but what the workers wrote is left on this machine; the caller keeps its own environment.

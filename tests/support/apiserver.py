@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +24,8 @@ class Answer:
 
 def send(bed: Bed, method: str, path: str, body: object = None, content_type: str = "application/json") -> Answer:
     """Make one request as administrator."""
-    connection = bed.api.connect()
-    try:
-        headers = {"Content-Type": content_type}
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        warnings = tuple(response.headers.get_all("Warning") or ())
-        return Answer(response.status, json.loads(response.read()), warnings)
-    finally:
-        connection.close()
+    answer = bed.api.request(method, path, body, content_type=content_type)
+    return Answer(answer.status, answer.json(), tuple(answer.headers.getlist("Warning")))
 
 
 def merged(base: Any, patch: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import signal
@@ -66,6 +67,8 @@ def look_around(config: dict[str, Any]) -> None:
                 "path": sys.path,
                 "pid": os.getpid(),
                 "name": train.get_context().get_experiment_name(),
+                "collected": gc.isenabled(),
+                "frozen": gc.get_freeze_count(),
             }
         )
     )

@@ -163,9 +163,17 @@ def test_the_runs_are_told_and_no_secret_is(attempts: tuple[Job, list[Pod]]) -> 
 
 
 ENDS = """
-import json, os, random, signal, sys, traceback
+import gc, json, os, random, signal, sys, traceback
+gc.disable()
 import comet_ml, mlflow, wandb
 from paceline import tracking
+# What each fork would import anew, and look through for garbage when it ends: with it the forks took twice as long.
+import alembic.command, boto3, comet_ml.git_logging, databricks.sdk, git, sqlalchemy.dialects.sqlite
+import mlflow.store.db.utils, mlflow.store.tracking.sqlalchemy_store
+import mlflow.tracing.export.utils, mlflow.tracing.processor.otel, wandb.apis.public, wandb.sdk.lib.gitlib
+from paceline.tracking import _comet, _mlflow, _wandb
+gc.freeze()
+gc.enable()
 
 directory, run_id = sys.argv[1:]
 
@@ -210,7 +218,7 @@ def of_rank(rank):
 
 def on_s3():
     client = tracking.setup_mlflow(
-        tracking_uri=f"sqlite:///{directory}/stored.db", experiment_name="stored", artifact_location="s3://runs/mlartifacts"
+        tracking_uri=f"sqlite:///{directory}/mlflow.db", experiment_name="stored", artifact_location="s3://runs/mlartifacts"
     )
     client.log_text("canary of an artifact", "note.txt")
 
@@ -303,7 +311,7 @@ def test_f3_artifacts_of_a_store_in_a_file_lie_on_s3(ends: tuple[Path, Mapping[s
 
     directory, codes = ends
     assert codes["on_s3"] == 0
-    client = MlflowClient(f"sqlite:///{directory}/stored.db")
+    client = MlflowClient(f"sqlite:///{directory}/mlflow.db")
     experiment = client.get_experiment_by_name("stored")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.artifact_uri == f"s3://runs/mlartifacts/{run.info.run_id}/artifacts"
