@@ -40,13 +40,22 @@ class AuditLog:
 
     def new(self) -> list[Request]:
         """Return the requests that ended since the last call (or since this reader was made)."""
+        return requests(self.lines())
+
+    def lines(self) -> list[bytes]:
+        """Return the same as they stand in the log: to read them while something is measured costs what it runs on."""
         with self._path.open("rb") as log:
             log.seek(self._offset)
             data = log.read()
         self._offset += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        found = (_request(json.loads(line)) for line in lines if line)
-        return [request for request in found if request is not None]
+        return lines
+
+
+def requests(lines: list[bytes]) -> list[Request]:
+    """Read lines of the log; those of requests that have not ended are left out."""
+    found = (_request(json.loads(line)) for line in lines if line)
+    return [request for request in found if request is not None]
 
 
 def _request(entry: dict[str, object]) -> Request | None:
