@@ -15,7 +15,10 @@ ASKED_FOR = ("expectations dropped", "past attempts count", "requeue lost")
 HISTORIES = 100
 MORE_HISTORIES = 500
 # Few histories show these: the search begins shortly before the first that does.
-FIRST = {"version not sent": 501, "kinds taken for gone": 551}
+FIRST = {
+    "version not sent": 501, "kinds taken for gone": 551, "eviction for preemption": 131, "services not watched": 96,
+    "parts are held": 101,
+}  # fmt: skip
 
 
 def found(first: int, histories: int) -> int:
