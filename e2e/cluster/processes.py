@@ -215,7 +215,9 @@ def _start_time(pid: int) -> float | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else float(fields[19])
+    # A killed process is a zombie as soon as its first thread is gone: the last one to go closes its sockets.
+    threads = int(fields[17])
+    return None if fields[0] in "ZX" and threads <= 1 else float(fields[19])
 
 
 def memory_bytes(pids: Sequence[int]) -> int:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -38,6 +40,23 @@ def test_a_started_process_carries_its_environment_at_once() -> None:
             assert b"PLANTED=here" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         finally:
             processes.end([pid])
+
+
+def test_a_process_is_there_until_its_last_thread_is_gone(sleeper: BedProcess) -> None:
+    """What is started in its place would find its port taken."""
+    program = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
+    sleeper.start([sys.executable, "-c", f"{program}; ctypes.CDLL(None).pthread_exit(None)"])
+    record = sleeper.record
+    assert record is not None
+    try:
+        deadline = time.monotonic() + 20
+        while "State:\tZ" not in Path(f"/proc/{record.pid}/status").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert sleeper.pid == record.pid
+    finally:
+        sleeper.kill()
+    assert sleeper.pid is None
 
 
 def test_restart_keeps_the_command_and_changes_the_process(sleeper: BedProcess) -> None:
