@@ -28,7 +28,7 @@ PAUSES = {
     "_WRITE_S": 0.01,
     "_FINISH_TICK_S": 0.01,
     "_SURVIVORS_S": 2.0,
-    "_SILENT_S": 0.3,
+    "_SILENT_S": 1.0,  # a beat of 0.02 s may take a third of a second on busy cores
     "LEAST_S": 3600.0,  # the run files are stored at each commit and at the end, not by the clock
     "_LAST_OUTPUT_S": 0.05,
     "FIRST_WAIT_S": 0.02,
