@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,20 +239,18 @@ class Bench:
         """
         self.still_kubelets()
         pod = self.template(self.bed.fake_node_names[0])
-        named_pods = (("POST", PODS, named(pod, f"bare-{n}", "bare")) for n in range(COSTED))
-        jobs = (("POST", JOBS, body) for body in trainjobs(COSTED, 4))
-        services = (("POST", SERVICES, _service(f"bare-{n}")) for n in range(COSTED))
+        bodies = {
+            JOBS: trainjobs(COSTED, 4),
+            PODS: [named(pod, f"bare-{n}", "bare") for n in range(COSTED)],
+            SERVICES: [_service(f"bare-{n}") for n in range(COSTED)],
+        }
         server = psutil.Process(self.bed.process("kube-apiserver").pid)
         costs = {}
-        for kind, requests_of in (("TrainJob", jobs), ("Pod", named_pods), ("Service", services)):
+        for path, of_kind in bodies.items():
             before = sum(server.cpu_times()[:2])
-            asyncio.run(self._send(requests_of))
-            costs[kind] = 1e3 * (sum(server.cpu_times()[:2]) - before) / COSTED
+            asyncio.run(self.hand.make(path, of_kind))
+            costs[of_kind[0]["kind"]] = 1e3 * (sum(server.cpu_times()[:2]) - before) / COSTED
         return costs
-
-    async def _send(self, wanted: Iterable[tuple[str, str, Any]]) -> None:
-        async with self.hand.client() as client:
-            await client.send_all(wanted)
 
     def fill(self, running: Running, jobs: int, workers: int) -> float:
         """Have jobs made and call their pods running; return the operator's CPU seconds for the creation."""

@@ -28,7 +28,6 @@ from e2e.cluster import bed
 SHAPES = ((1, 200), (100, 4), (500, 4))
 # All other rows go by Timeout, which writes nothing: what PodGroups cost stands apart.
 GROUP_SHAPE = (100, 4)
-NAMED_SHAPES = ((1, 200), (100, 4), (500, 4))
 SCALE_SHAPE = (1000, 4)
 KWOK_NODES = 50
 
@@ -72,7 +71,7 @@ def _creation(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     rows += [_compare(bench, *SCALE_SHAPE, 1)] if options.scale else []
     bench.still_kubelets()
     node = bench.bed.fake_node_names[0]
-    named = [_compare(bench, *shape, options.rounds, node=node) for shape in NAMED_SHAPES if shape in shapes]
+    named = [_compare(bench, *shape, options.rounds, node=node) for shape in SHAPES if shape in shapes]
     return {"rounds": options.rounds, "creation": rows, "pod_groups": groups, "named": named, "restart": restart}
 
 

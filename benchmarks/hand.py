@@ -33,8 +33,12 @@ class Hand:
 
     async def submit(self, bodies: Iterable[dict[str, Any]]) -> None:
         """Make TrainJobs."""
+        await self.make(JOBS, bodies)
+
+    async def make(self, path: str, bodies: Iterable[dict[str, Any]]) -> None:
+        """Make objects of one kind."""
         async with self.client() as client:
-            await client.send_all(("POST", JOBS, body) for body in bodies)
+            await client.send_all(("POST", path, body) for body in bodies)
 
     async def run_all(self) -> None:
         """Do what kubelets would: every pod that waits runs."""

@@ -34,15 +34,15 @@ def _rows(space: Workspace) -> list[str]:
     with subprocess.Popen(command, env=space.kube.env, stdout=subprocess.PIPE, text=True) as watch:
         late = threading.Timer(RUN_S, watch.kill)
         late.start()
-        for row in watch.stdout or ():
-            rows.append(row.strip())
-            if "Succeeded" in row or "Failed" in row:
-                break
-        else:
+        try:
+            for row in watch.stdout or ():
+                rows.append(row.strip())
+                if "Succeeded" in row or "Failed" in row:
+                    return rows
             pytest.fail(f"the digits job has not ended within {RUN_S} s: {space.tell('digits')}")
-        late.cancel()
-        watch.kill()
-    return rows
+        finally:
+            late.cancel()
+            watch.kill()
 
 
 def test_the_example_succeeds_with_an_accuracy_that_means_something(finished: tuple[Workspace, list[str]]) -> None:

@@ -210,7 +210,7 @@ def _environ(pid: int) -> bytes:
 
 
 def _start_time(pid: int) -> float | None:
-    """Start time in clock ticks since boot: with the id it names one process for ever. None: dead or a zombie."""
+    """Start time in clock ticks since boot: with the id it names one process for ever. None: dead, or its zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
