@@ -189,6 +189,7 @@ class Checkpoints:
         self._storage = storage
         self._run = run
         self._owner = owner
+        self._tried = -1  # the number of a claim that may have been stored, though the call failed
 
     def recover(self) -> list[Commit]:
         """Settle what earlier attempts left: finish their decided commits, abandon the rest. Returns all, in order."""
@@ -220,7 +221,7 @@ class Checkpoints:
         return gone
 
     def claim(self, least: int, name: str = "") -> int:
-        """Take the first free number from `least` on for this attempt.
+        """Take the first free number from `least` on for this attempt. It may be repeated after a failure.
 
         Args:
             name: The directory, where it is not to be the number's.
@@ -234,10 +235,15 @@ class Checkpoints:
         told = {"runId": self._owner.run_id, "attempt": self._owner.attempt, "token": self._owner.token}
         if name:
             told["directory"] = name
-        index = max([least, *(i + 1 for i in self._indexes())])
-        while not self._storage.create_if_absent(self._state("claims", index), json.dumps(told).encode()):
+        # A server that dies between storing the claim and its reply must not leave a gap in the numbers.
+        index = max([least, *(i + 1 for i in self._indexes() if i != self._tried)])
+        while True:
+            self._tried = index
+            if self._storage.create_if_absent(self._state("claims", index), json.dumps(told).encode()):
+                break
             index += 1
         attempts.check(self._storage, self._run, self._owner)
+        self._tried = -1
         return index
 
     def commit(self, commit: Commit) -> Commit:

@@ -72,6 +72,56 @@ def test_the_number_of_a_directory_that_nobody_claimed_is_not_given_again(place:
     assert checkpoints.commit(commit_of(3)).index == 3
 
 
+class Outage:
+    """A store that stops to answer with its n-th look or write, done or not, and is back for the one after it."""
+
+    def __init__(self, storage: Storage, calls: int, *, done: bool) -> None:
+        self._storage = storage
+        self._left = calls
+        self._done = done
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._storage, name)
+        if name not in ("create_if_absent", "files", "directories"):
+            return found
+
+        def call(*arguments: object) -> object:
+            self._left -= 1
+            if self._left == 0:
+                if self._done:
+                    found(*arguments)
+                raise StorageError("connection reset", retryable=True)
+            return found(*arguments)
+
+        return call
+
+
+# What a claim does: two listings, the claim itself, a look at the attempts.
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_claim_that_is_repeated_after_an_outage_leaves_no_gap_in_the_numbers(
+    place: tuple[Storage, str], call: int, done: bool
+) -> None:
+    storage, run = place
+    owner = attempts.begin(storage, run, run_id="r", attempt=0, token="r-0", time="t")
+    checkpoints = Checkpoints(Outage(storage, call, done=done), run, owner)  # type: ignore[arg-type]
+    with pytest.raises(StorageError, match="reset"):
+        checkpoints.claim(0)
+    assert [checkpoints.claim(0), checkpoints.claim(0)] == [0, 1]
+
+
+def test_a_number_that_another_attempt_took_during_an_outage_is_not_given_twice(place: tuple[Storage, str]) -> None:
+    storage, run = place
+    owner = attempts.begin(storage, run, run_id="r", attempt=0, token="r-0", time="t")
+    older = Checkpoints(Outage(storage, 3, done=False), run, owner)  # type: ignore[arg-type]
+    with pytest.raises(StorageError, match="reset"):
+        older.claim(0)
+    assert begin(storage, run, 1).claim(0) == 0
+    with pytest.raises(FencedError):
+        older.claim(0)
+    assert "r-1" in storage.read(f"{run}/.paceline/claims/checkpoint_000000.json").decode()
+
+
 def test_a_commit_needs_every_file_in_its_size(place: tuple[Storage, str]) -> None:
     storage, run = place
     checkpoints = begin(storage, run, 0)
