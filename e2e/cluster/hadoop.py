@@ -1,4 +1,9 @@
-"""Hadoop's jars for the HDFS server of tests: fetched by Maven once per version, into the user's cache."""
+"""The HDFS server of tests: Hadoop's jars, fetched by Maven once per version into the user's cache, and a main class.
+
+Started from Hadoop's jars alone, it takes three times the CPU, most of it to decompress and check classes. So it has an
+archive of classes as the JVM has loaded them (class data sharing), and the pages of its web servers in a small jar:
+Jetty reads the whole of the jar that it finds them in.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,15 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from e2e.cluster import paths
 from e2e.cluster.build import BuildError
 from e2e.cluster.paths import SOURCE
 from e2e.cluster.progress import Progress
+from e2e.cluster.stores import free_port
 
 VERSION = "3.4.2"
 MAIN = "HdfsServer"
@@ -20,6 +28,8 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 # Program looked for -> Debian package that brings it. Nobody installs these by themselves: they are 300 MB.
 PACKAGES = {"java": "default-jre-headless", "javac": "default-jdk-headless", "mvn": "maven"}
 _TO_RUN = ("java",)
+_PAGES = ("webapps/hdfs/", "webapps/datanode/", "webapps/static/")
+_ARCHIVE = "classes.jsa"
 
 
 def missing() -> str:
@@ -65,12 +75,24 @@ def folder() -> Path:
 
 def is_built() -> bool:
     """Whether it is in the cache."""
-    return (folder() / "classes" / f"{MAIN}.class").exists()
+    return (folder() / "server.jar").exists()
 
 
-def classpath() -> str:
-    """For `java -cp`, of what is built."""
-    return f"{folder()}/classes:{folder()}/jars/*"
+def java(*arguments: str, options: Sequence[str] = ()) -> list[str]:
+    """The command line of the server.
+
+    Args:
+        arguments: Of the server, see HdfsServer.java.
+        options: Of the JVM.
+    """
+    home = folder()
+    # The JVM compares this with what it was when the archive was made. One that does not fit, or that another Java has
+    # made, is passed over.
+    jars = ":".join(map(str, [home / "server.jar", *sorted((home / "jars").glob("*.jar"))]))
+    # A server of minutes: compiling less starts faster, one collector thread leaves the processors to the tests.
+    serving = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+    shared = [f"-XX:SharedArchiveFile={archive}"] if (archive := home / _ARCHIVE).exists() else []
+    return ["java", *options, *serving, *shared, "-cp", jars, MAIN, *arguments]
 
 
 def check_jars(jars: Path, pinned: str) -> None:
@@ -91,12 +113,30 @@ def _make(target: Path) -> None:
              f"-DoutputDirectory={jars}")  # fmt: skip
         check_jars(jars, (_FOLDER / "jars.sha256").read_text())
         _run("javac", "-proc:none", "-nowarn", "-d", str(classes), "-cp", f"{jars}/*", str(_FOLDER / f"{MAIN}.java"))
+        _write_jar(temporary / "server.jar", classes, jars)
         temporary.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
+        # Where the jars stay: the archive knows them by their paths.
+        ports = [str(free_port()) for _ in range(5)]
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            options = [f"-XX:ArchiveClassesAtExit={target / _ARCHIVE}", f"-Djava.io.tmpdir={scratch}"]
+            _run(*java(f"{scratch}/data", "127.0.0.1", *ports, "once", options=options))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_jar(path: Path, classes: Path, jars: Path) -> None:
+    """The server's own classes, and Hadoop's web pages. Uncompressed: it lies on this disk only."""
+    with zipfile.ZipFile(path, "w") as out:
+        for compiled in sorted(classes.iterdir()):
+            out.write(compiled, compiled.name)
+        for jar in sorted(jars.iterdir()):
+            with zipfile.ZipFile(jar) as found:
+                for name in sorted(set(found.namelist()) - set(out.namelist())):
+                    if name.startswith(_PAGES):
+                        out.writestr(name, found.read(name))
 
 
 def _title() -> str:

@@ -57,7 +57,7 @@ class HdfsServer(StorageServer):
     def start_local(cls, folder: Path) -> HdfsServer:
         """Start one on 127.0.0.1 without any cluster, with its data, log and record below `folder`.
 
-        Needs Java, and Maven at the first time; `hadoop.missing()` says what is not there. Ready after about 10 s.
+        Needs Java, and Maven at the first time; `hadoop.missing()` says what is not there. Ready after about 5 s.
         """
         hadoop.ensure()
         folder = folder.resolve()
@@ -68,15 +68,16 @@ class HdfsServer(StorageServer):
 
     def command(self) -> tuple[Sequence[str], dict[str, str]]:
         """Its command line, and the superuser as a variable."""
-        # A server of minutes: compiling less starts faster, one collector thread leaves the processors to the tests.
-        java = ["java", f"-Xmx{_HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", hadoop.classpath()]
         # Hadoop asks for the names of addresses. Nobody in a bed knows them: each question would wait for seconds.
         hosts = self.folder.with_suffix(".hosts")
         hosts.write_text(f"{self.address} hdfs {socket.gethostname()}\n127.0.0.1 localhost\n")
-        java.insert(1, f"-Djdk.net.hosts.file={hosts}")
+        # Jetty's copies of its pages: beside the data, where they go with it.
+        scratch = self.folder.with_suffix(".tmp")
+        scratch.mkdir(exist_ok=True)
         ports = (self.ports.rpc, self.ports.http, self.ports.data, self.ports.data_http, self.ports.data_ipc)
         arguments = [str(self.folder), self.address, *map(str, ports)]
-        return [*java, hadoop.MAIN, *arguments], {"HADOOP_USER_NAME": _SUPERUSER}
+        options = [f"-Xmx{_HEAP}", f"-Djdk.net.hosts.file={hosts}", f"-Djava.io.tmpdir={scratch}"]
+        return hadoop.java(*arguments, options=options), {"HADOOP_USER_NAME": _SUPERUSER}
 
     def answers(self) -> bool:
         """Whether files can be read and written: blocks are reported and the data node is there."""

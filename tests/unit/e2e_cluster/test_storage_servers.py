@@ -58,8 +58,8 @@ def test_without_java_the_sentence_names_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_what_is_fetched_already_needs_java_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    (hadoop.folder() / "classes").mkdir(parents=True)
-    (hadoop.folder() / "classes" / f"{hadoop.MAIN}.class").touch()
+    hadoop.folder().mkdir(parents=True)
+    (hadoop.folder() / "server.jar").touch()
     monkeypatch.setattr("shutil.which", lambda program: "/usr/bin/java" if program == "java" else None)
     assert hadoop.missing() == ""
 

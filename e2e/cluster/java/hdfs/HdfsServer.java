@@ -1,4 +1,6 @@
 import java.io.File;
+import java.io.InputStream;
+import java.io.OutputStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
@@ -11,7 +13,8 @@ import org.apache.hadoop.metrics2.lib.DefaultMetricsSystem;
 /**
  * A name node and one data node in one process, on fixed ports and a folder that outlives it.
  *
- * <p>Arguments: folder, address, then the ports of name node (RPC, HTTP) and data node (data, HTTP, IPC).
+ * <p>Arguments: folder, address, then the ports of name node (RPC, HTTP) and data node (data, HTTP, IPC), and "once" to
+ * end when a file has been written and read.
  */
 public final class HdfsServer {
   public static void main(String[] arguments) {
@@ -58,7 +61,24 @@ public final class HdfsServer {
     if (fresh) {
       FileSystem.get(conf).setPermission(new Path("/"), new FsPermission((short) 0777));
     }
+    if (arguments.length > 7 && arguments[7].equals("once")) {
+      tryOut(FileSystem.get(conf), data);
+      System.exit(0);
+    }
     name.join();
     data.shutdown();
+  }
+
+  private static void tryOut(FileSystem files, DataNode data) throws Exception {
+    for (int i = 0; i < 600 && !data.isDatanodeFullyStarted(); i++) {
+      Thread.sleep(100);
+    }
+    Path path = new Path("/tried");
+    try (OutputStream out = files.create(path)) {
+      out.write(1);
+    }
+    try (InputStream in = files.open(path)) {
+      in.read();
+    }
   }
 }
