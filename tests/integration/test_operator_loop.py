@@ -269,7 +269,9 @@ def test_a_deleted_service_is_back_at_once_and_that_of_an_ended_job_is_not(watch
     assert [found["spec"]["clusterIP"] for found in watched.services()] == ["None"]
     assert (watched.status()["attempt"], len(watched.pods())) == (0, 2), "nothing else happened to the job"
     watched.succeed("digits-0-0", "digits-0-1")
-    until(lambda: watched.status().get("phase"), "Succeeded")
+    # Its event comes last, and the record of a write after its answer.
+    until(lambda: "Succeeded" in {reason for reason, _ in watched.events()})
+    time.sleep(1.0)
     watched.delete("services")
     watched.writes()
     time.sleep(SETTLED_S)
