@@ -7,6 +7,12 @@ CACHE := $(or $(PACELINE_CACHE),$(HOME)/.cache/paceline)
 UV_VERSION := 0.13.8
 # uv from the PATH, else a pinned copy in the cache: a fresh machine needs Python and pip alone.
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv-$(UV_VERSION)/bin/uv)
+# The distribution's own Python where there is one: it is built with profile-guided optimization, and one that pyenv has
+# compiled is not, by default. The tests start thousands of processes, and take a tenth less with it.
+SYSTEM_PYTHON := $(lastword $(sort $(wildcard /usr/bin/python3.1[0-3])))
+ifneq ($(SYSTEM_PYTHON),)
+export UV_PYTHON ?= $(SYSTEM_PYTHON)
+endif
 PY := .venv/bin/python
 PYTEST := .venv/bin/pytest
 SYNCED := .venv/.synced
