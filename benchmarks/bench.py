@@ -19,10 +19,12 @@ import yaml
 from benchmarks import hand
 from benchmarks.apiclient import ApiClient
 from benchmarks.audit import WRITES, AuditLog, Request, requests
-from benchmarks.hand import JOBS, NAMESPACE, PODS, SERVICES, SETTLE_S, Hand, trainjobs
+from benchmarks.hand import JOBS, NAMESPACE, PODS, SERVICES, SETTLE_S, Hand, trainjob, trainjobs
 from benchmarks.numbers import percentile
 from e2e.cluster import Bed, KubectlError, fakenodes
 from e2e.operators import OperatorProcess, operator
+from paceline.api import TrainJob
+from paceline_operator.resources.service import service
 
 ROOT = Path(__file__).resolve().parent.parent
 BARE = "bare-script"
@@ -344,8 +346,11 @@ class Bench:
 
 
 def _service(name: str) -> dict[str, Any]:
-    spec = {"clusterIP": "None", "selector": {"paceline.dev/job": name}, "ports": [{"port": 29500}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+    """As the operator makes it, without its owner."""
+    metadata = {"name": name, "namespace": NAMESPACE, "uid": "none"}
+    made = service(TrainJob.from_body(trainjob(name, 4) | {"metadata": metadata}))
+    del made["metadata"]["ownerReferences"]
+    return made
 
 
 def _stages() -> list[dict[str, Any]]:
