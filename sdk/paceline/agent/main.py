@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 # What takes long to import is imported later: see `run`.
-import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-from paceline import _brought
+from paceline import _brought, _garbage
 from paceline.agent import lifeline
 
 _STARTING_S = 10.0  # an agent has its store's client and its processes by then, on most machines
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     from paceline.agent.agent import Agent
 
     async def live() -> int:
-        asyncio.get_running_loop().call_later(_STARTING_S, _collect_again)
+        asyncio.get_running_loop().call_later(_STARTING_S, _garbage.collect_again)
         return await Agent(config).run()
 
     # Not asyncio.run: that waits for threads, also for one that hangs in a dead store.
@@ -44,9 +43,7 @@ def run() -> None:
     # The first process of a container never sees a signal that it has no handler for. One that comes while modules are
     # imported is kept until the agent listens: else the pod would stay for the whole of its grace period.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    # Modules are no garbage: to look through those of a store's client while they are imported takes a fifth of the CPU
-    # of a start.
-    gc.disable()
+    _garbage.hold_off()
     line = lifeline.watch(os.environ)
     code = main(sys.argv[1:])
     sys.stdout.flush()
@@ -55,11 +52,6 @@ def run() -> None:
         line.clean_up()
     # Threads that hang in a dead store must not hold the container.
     os._exit(code)
-
-
-def _collect_again() -> None:
-    gc.freeze()  # modules stay until the end: no collection looks through them
-    gc.enable()
 
 
 def _refuse(reason: str, problem: str, exit_code: int) -> int:

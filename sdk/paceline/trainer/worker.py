@@ -6,7 +6,6 @@ The agent starts it, as it starts any training script. Nothing is imported here 
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from paceline import _contract as c
+from paceline import _garbage
 
 # The hook that tells the agent of an exception is in place from here on.
 from paceline.train import _client, _report
@@ -33,9 +33,7 @@ def main(arguments: list[str]) -> None:
     """
     if len(arguments) != 1:
         raise SystemExit("usage: python -m paceline.trainer.worker TASK")
-    # Modules are no garbage: to look through a framework's again and again while they are imported takes a quarter of
-    # the CPU of `import torch`, and a third of that of `import lightning`.
-    gc.disable()
+    _garbage.hold_off()
     _lifetime.end_with_parent()
     _forget_work_directory()
     del sys.argv[1:]  # a parser in the function, or in a module of the user's, would take it for its own
@@ -48,7 +46,7 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(c.EXIT_INVALID_CONFIG) from None
     _define_in_main(task.function)
     try:
-        run(task, _collect_again)
+        run(task, _garbage.collect_again)
     except Exception as e:
         # Without our own frames, which tell nothing of the user's mistake.
         _tell(e.with_traceback(below(e.__traceback__)))
@@ -68,12 +66,6 @@ def run(task: Task, begins: Callable[[], None] = lambda: None) -> None:
     with _datasets(task.sources), task.framework.session(), _trackers():
         begins()
         task.call()
-
-
-def _collect_again() -> None:
-    # What is there now stays until the end: neither the training's collections nor the one at the end look through it.
-    gc.freeze()
-    gc.enable()
 
 
 @contextlib.contextmanager
