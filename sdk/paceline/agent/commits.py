@@ -13,6 +13,7 @@ A checkpoint may have a directory of another name; it has a number all the same,
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -235,13 +236,13 @@ class Checkpoints:
         told = {"runId": self._owner.run_id, "attempt": self._owner.attempt, "token": self._owner.token}
         if name:
             told["directory"] = name
+        data = json.dumps(told).encode()
         # A server that dies between storing the claim and its reply must not leave a gap in the numbers.
-        index = max([least, *(i + 1 for i in self._indexes() if i != self._tried)])
-        while True:
+        first = max([least, *(i + 1 for i in self._indexes() if i != self._tried)])
+        for index in itertools.count(first):
             self._tried = index
-            if self._storage.create_if_absent(self._state("claims", index), json.dumps(told).encode()):
+            if self._storage.create_if_absent(self._state("claims", index), data):
                 break
-            index += 1
         attempts.check(self._storage, self._run, self._owner)
         self._tried = -1
         return index
