@@ -20,7 +20,7 @@ from benchmarks import hand
 from benchmarks.apiclient import ApiClient
 from benchmarks.audit import WRITES, AuditLog, Request, requests
 from benchmarks.hand import JOBS, NAMESPACE, PODS, SERVICES, SETTLE_S, Hand, trainjob, trainjobs
-from benchmarks.numbers import percentile
+from benchmarks.numbers import cpu_s, percentile
 from e2e.cluster import Bed, KubectlError, fakenodes
 from e2e.operators import OperatorProcess, operator
 from paceline.api import TrainJob
@@ -90,7 +90,7 @@ class Running:
     @property
     def cpu_s(self) -> float:
         """CPU seconds so far."""
-        return sum(self.process.cpu_times()[:2])
+        return cpu_s(self.process)
 
 
 class Bench:
@@ -249,9 +249,9 @@ class Bench:
         server = psutil.Process(self.bed.process("kube-apiserver").pid)
         costs = {}
         for path, of_kind in bodies.items():
-            before = sum(server.cpu_times()[:2])
+            before = cpu_s(server)
             asyncio.run(self.hand.make(path, of_kind))
-            costs[of_kind[0]["kind"]] = 1e3 * (sum(server.cpu_times()[:2]) - before) / COSTED
+            costs[of_kind[0]["kind"]] = 1e3 * (cpu_s(server) - before) / COSTED
         return costs
 
     def fill(self, running: Running, jobs: int, workers: int) -> float:

@@ -71,23 +71,19 @@ def _creation(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     # What a new API server does for the first time, for either side, is no rate.
     print("to warm up, not counted:", end=" ", flush=True)
     _compare(bench, *shapes[0], 1)
-    rows = [_compare(bench, jobs, workers, _rounds(options, jobs * workers)) for jobs, workers in shapes]
+    rows = [_compare(bench, *shape, _rounds(options, shape)) for shape in shapes]
     restart = _restarts(bench, options.rounds)
-    jobs, workers = GROUP_SHAPE
-    groups = _compare(bench, jobs, workers, _rounds(options, jobs * workers), gang="PodGroup")
+    groups = _compare(bench, *GROUP_SHAPE, _rounds(options, GROUP_SHAPE), gang="PodGroup")
     rows += [_compare(bench, *SCALE_SHAPE, 1)] if options.scale else []
     bench.still_kubelets()
     node = bench.bed.fake_node_names[0]
-    named = [
-        _compare(bench, jobs, workers, _rounds(options, jobs * workers), node=node)
-        for jobs, workers in SHAPES
-        if (jobs, workers) in shapes
-    ]
+    named = [_compare(bench, *shape, _rounds(options, shape), node=node) for shape in SHAPES if shape in shapes]
     return {"rounds": options.rounds, "creation": rows, "pod_groups": groups, "named": named, "restart": restart}
 
 
-def _rounds(options: argparse.Namespace, pods: int) -> int:
-    return int(options.rounds) + (2 if pods < FEW_PODS else 0)
+def _rounds(options: argparse.Namespace, shape: tuple[int, int]) -> int:
+    jobs, workers = shape
+    return int(options.rounds) + (2 if jobs * workers < FEW_PODS else 0)
 
 
 def _compare(
@@ -106,11 +102,12 @@ def _compare(
             flush=True,
         )
     median = statistics.median
+    ratios = [ours.rate / bare.rate for bare, ours, _ in pairs]
     return {
         "jobs": jobs, "workers": workers, "gang": gang, "named": bool(node), "rounds": rounds,
         "bare_pods_per_s": median(b.rate for b, _, _ in pairs),
         "operator_pods_per_s": median(o.rate for _, o, _ in pairs),
-        "ratio": median(ratios := [o.rate / b.rate for b, o, _ in pairs]),
+        "ratio": median(ratios),
         "ratios": [round(ratio, 2) for ratio in ratios],
         "bare_p99_s": median(b.p99 for b, _, _ in pairs),
         "operator_p99_s": median(o.p99 for _, o, _ in pairs),
@@ -128,11 +125,12 @@ def _restarts(bench: Bench, rounds: int) -> dict[str, float]:
 
 
 def _print(figures: dict[str, Any]) -> None:
-    rounds = figures["rounds"]
-    print(f"\n{figures['machine']}; medians of {rounds} rounds, of {rounds + 2} where there are few pods\n")
+    rows = [*figures["creation"], figures["pod_groups"], *figures["named"]]
+    rounds = " or ".join(map(str, sorted({row["rounds"] for row in rows})))
+    print(f"\n{figures['machine']}; medians of {rounds} rounds\n")
     print("| jobs x workers | bare pods/s | operator pods/s | ratio | p99 ratio | writes a job | CPU ms a pod | MB |")
     print("|---|---|---|---|---|---|---|---|")
-    for row in [*figures["creation"], figures["pod_groups"], *figures["named"]]:
+    for row in rows:
         name = f"{row['jobs']} x {row['workers']}" + (", PodGroup" if row["gang"] == "PodGroup" else "")
         name += ", node named" * row["named"]
         writes = "-" if row["writes"] is None else f"{row['writes']:.2f}"

@@ -1,4 +1,4 @@
-"""Percentiles, slopes and the machine's name: arithmetic that several benchmarks share. Nothing here waits or asks."""
+"""Percentiles, slopes, CPU seconds and the machine's name: what several benchmarks share. Nothing here waits."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ def metric(page: str, name: str, **labels: str) -> float:
         if what.partition("{")[0] == name and all(label in what for label in wanted):
             total += float(value)
     return total
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the CPU seconds that a process has used so far, in its own code and in the kernel."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def machine() -> str:

@@ -30,7 +30,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import storage_clients, storage_table
+from benchmarks import numbers, storage_clients, storage_table
 from e2e.cluster.gcs import GcsServer
 from e2e.cluster.s3 import S3Server
 from paceline.storage import resolve
@@ -257,8 +257,7 @@ def _environ(variables: Mapping[str, str]) -> Iterator[None]:
 
 def server_cpu_s(server: S3Server | GcsServer) -> float:
     """CPU seconds that the server has used so far."""
-    times = psutil.Process(server.process.pid).cpu_times()
-    return float(times.user + times.system)
+    return numbers.cpu_s(psutil.Process(server.process.pid))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import psutil
 
+from benchmarks.numbers import cpu_s
 from e2e.cluster import Bed
 
 SHOWN = {
@@ -33,4 +34,4 @@ class CpuMeter:
         return {name: round((s - self._before.get(name, 0.0)) / took, 3) for name, s in self._now().items()}
 
     def _now(self) -> Mapping[str, float]:
-        return {name: sum(process.cpu_times()[:2]) for name, process in self._processes.items()}
+        return {name: cpu_s(process) for name, process in self._processes.items()}
