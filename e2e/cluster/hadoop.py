@@ -114,6 +114,7 @@ def _make(target: Path) -> None:
         check_jars(jars, (_FOLDER / "jars.sha256").read_text())
         _run("javac", "-proc:none", "-nowarn", "-d", str(classes), "-cp", f"{jars}/*", str(_FOLDER / f"{MAIN}.java"))
         _write_jar(temporary / "server.jar", classes, jars)
+        shutil.rmtree(classes)
         temporary.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
