@@ -19,7 +19,7 @@ from tests.support.crash_case import Case, Outcome
 from tests.support.crash_slot import Slot
 
 ROOT = Path(__file__).resolve().parents[2]
-_TRIES = 3  # a point that is a matter of timing (a beat with some state) may be missed once
+_TRIES = 3  # a point may be missed where processes took their steps in another order
 
 
 class Pool:

@@ -17,9 +17,7 @@ from tests.crash.pool import Pool
 from tests.support import crash_agent, crash_watch
 from tests.support.crash_case import Case
 
-# Which states a beat tells is a matter of timing, and elsewhere a busy machine may take another order of steps.
-_MISSED_SHARE = {"messages": 0.15}
-_MISSED_SHARE_ELSEWHERE = 0.03
+_MISSED_SHARE = 0.03  # a busy machine may take another order of steps
 _GROUPS = ("lead", "other agent", "workers", "messages", "late comers", "second crash", "storage server",
            "two in a pod", "named and waited for")  # fmt: skip
 
@@ -34,9 +32,7 @@ def test_no_crash_loses_or_damages_a_checkpoint(group: str, pool: Pool, matrix: 
     told = "\n".join(f"{o.id}\n    " + "\n    ".join(o.problems) for o in failed)
     assert not failed, f"{len(failed)} of {len(outcomes)} cases; replay: python -m tests.crash.replay ID\n{told}"
     missed = [outcome.id for outcome in outcomes if not outcome.reached]
-    assert len(missed) <= max(1.0, _MISSED_SHARE.get(group, _MISSED_SHARE_ELSEWHERE) * len(outcomes)), (
-        f"these points were not reached: {missed}"
-    )
+    assert len(missed) <= max(1.0, _MISSED_SHARE * len(outcomes)), f"these points were not reached: {missed}"
 
 
 def test_the_matrix_has_every_victim_at_every_kind_of_step(matrix: dict[str, list[Case]]) -> None:
@@ -49,7 +45,7 @@ def test_the_matrix_has_every_victim_at_every_kind_of_step(matrix: dict[str, lis
         "report1.link(",  # hand-over
         "take(rank0)",
         "reply(rank0)",
-        "beat(offers=",  # offer
+        "beat(offer=",  # offer
         "create_if_absent(.paceline/claims/",  # claim
         "put_file(checkpoint_",  # upload
         "files(checkpoint_",  # commit: verification

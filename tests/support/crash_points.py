@@ -158,6 +158,11 @@ def committed(run: Path) -> list[str]:
     return sorted(path.parent.name for path in run.glob("*/.paceline.json"))
 
 
+def syncing(case: Path, attempt: int) -> Path:
+    """A file that is there while the lead of `attempt` is about to store `result.json`, past its look at the fence."""
+    return case / f"syncing-{attempt}"
+
+
 def read_pid(path: Path) -> int | None:
     """The number in a file, or None where there is none yet."""
     try:

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from paceline.agent.beat import Beat, Orders
 from paceline.storage import transfer
 from paceline.storage._local import LocalStorage
 from paceline.storage._s3 import S3Storage
-from tests.support.crash_points import Points, journal, note
+from tests.support.crash_points import Points, journal, note, syncing
 
 # Operations of a store; `after` is a point of its own only where the store has changed by then.
 READS = ("read", "get_file", "files", "directories", "size")
@@ -36,6 +37,7 @@ _operation = threading.local()
 def watch(points: Points) -> None:
     """Let this process hit `points`."""
     _watch_store(points)
+    _watch_run_files(points)
     _watch_requests(points)
     _watch_messages(points)
 
@@ -70,6 +72,30 @@ def _watch_store(points: Points) -> None:
 
     os.copy_file_range = copy_half  # type: ignore[assignment]
     os.pwrite = write_half  # type: ignore[assignment]
+
+
+def _watch_run_files(points: Points) -> None:
+    """Leave a mark between the look at the fence and the end of storing `result.json`: see `syncing`."""
+    from paceline.agent import runsync
+
+    mark = syncing(points.case, points.attempt)
+    sync, put_file = runsync._sync, transfer.put_file
+
+    def marked_sync(*arguments: Any) -> None:
+        mark.touch()
+        try:
+            sync(*arguments)
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def unmarking_put(storage: Any, local: Any, path: str, **options: Any) -> Any:
+        found = put_file(storage, local, path, **options)
+        if path.endswith("/result.json"):
+            mark.unlink(missing_ok=True)
+        return found
+
+    runsync._sync = marked_sync  # type: ignore[assignment]
+    transfer.put_file = unmarking_put
 
 
 def _is_inside(operation: str) -> bool:
@@ -228,25 +254,23 @@ def _request_name(points: Points, url: str) -> str:
 
 def _watch_messages(points: Points) -> None:
     from paceline.agent import staging
-    from paceline.agent.beat import Beat, Orders
     from paceline.agent.channel import Connection
     from paceline.agent.link import HttpLink, LinkDownError
 
     exchange = HttpLink.exchange
 
     async def watched(self: HttpLink, beat: Beat) -> Orders:
-        # A beat repeats itself until something has changed: each state is one point.
-        label = _beat_name(beat)
-        new = label not in seen
-        seen.add(label)
-        if new and points.hit(f"{label}.before") == "drop":
+        # A beat repeats itself until something has changed: the first that tells a fact is a point.
+        new = [fact for fact in _facts(beat) if fact not in told]
+        told.update(new)
+        if "drop" in [points.hit(f"beat({fact}).before") for fact in new]:
             raise LinkDownError("this beat is lost")
         orders = await exchange(self, beat)
-        if new and points.hit(f"{label}.after") == "drop":
+        if "drop" in [points.hit(f"beat({fact}).after") for fact in new]:
             raise LinkDownError("the answer to this beat is lost")
         return orders
 
-    seen: set[str] = set()
+    told: set[str] = set()
     HttpLink.exchange = watched  # type: ignore[method-assign]
 
     take = staging.take
@@ -274,11 +298,12 @@ def _watch_messages(points: Points) -> None:
     Connection.reply = watched_reply  # type: ignore[method-assign]
 
 
-def _beat_name(beat: Any) -> str:
-    def rounds(found: Iterator[int]) -> str:
-        return "+".join(map(str, sorted(set(found)))) or "-"
-
-    offers = rounds(offer.round for offer in beat.offers)
-    stored = rounds(round_ for round_, files in beat.stored.items() if files)
-    ranks = ",".join(f"{rank.state[:2]}{rank.reports}" for rank in beat.ranks)
-    return f"beat(offers={offers};stored={stored};{ranks}{';done' if beat.done else ''})"
+def _facts(beat: Beat) -> Iterator[str]:
+    """What a beat tells, each so that every run tells it once, however many of them one beat brings together."""
+    yield from (f"offer={offer.round}" for offer in beat.offers)
+    yield from (f"stored={round_}" for round_, files in beat.stored.items() if files)
+    for rank in beat.ranks:
+        yield rank.state
+        yield from (f"reports={count}" for count in range(1, rank.reports + 1))
+    if beat.done:
+        yield "done"
