@@ -3,12 +3,17 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE}
+# A Debian base marks its Python as managed by apt, hence the first one.
+ENV PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY pyproject.toml README.md LICENSE ./
+# What it needs, before any source: a change of Python files fetches nothing.
+COPY pyproject.toml ./
+RUN python3 -c "import tomllib; told = tomllib.load(open('pyproject.toml', 'rb')); \
+print(*told['build-system']['requires'], *told['project']['dependencies'], *told['project']['optional-dependencies']['s3'], sep='\n')" \
+    > needed.txt && python3 -m pip install -q -r needed.txt
+COPY README.md LICENSE ./
 COPY operator/paceline_operator operator/paceline_operator
 COPY sdk/paceline sdk/paceline
-# A Debian base marks its Python as managed by apt, hence the variable.
-RUN PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore python3 -m pip install -q ".[s3]" \
- && rm -rf /build/*
+RUN python3 -m pip install -q --no-build-isolation ".[s3]" && rm -rf /build/*
 WORKDIR /workspace
 USER 1000:1000

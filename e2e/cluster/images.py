@@ -75,7 +75,7 @@ def build_image(
     if base:
         arguments = {"BASE": base.image, **base.build_args, **arguments}
     key = content_key(text, context, tag, {**arguments, "on": on.stem} if on else arguments)
-    name = re.sub(r"[^a-z0-9.]+", "-", tag.lower())
+    name = _slug(tag)
     target = paths.cache() / "images" / "built" / f"{name}-{key}.tar"
     if target.exists():
         return target
@@ -96,10 +96,19 @@ def build_image(
     return target
 
 
+def _slug(tag: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", tag.lower())
+
+
 def default_base(dockerfile: str) -> str:
     """The default of `ARG BASE` in a Dockerfile, empty where it has none."""
     found = re.search(r"^ARG\s+BASE=(\S+)", dockerfile, re.MULTILINE)
     return found.group(1) if found else ""
+
+
+def stages(dockerfile: str) -> list[str]:
+    """The names of a Dockerfile's stages, in their order."""
+    return re.findall(r"^FROM\s+\S+\s+AS\s+(\S+)", dockerfile, re.MULTILINE)
 
 
 def copied_paths(dockerfile: str) -> list[str]:
@@ -136,8 +145,15 @@ def _build(dockerfile: Path, context: Path, tag: str, arguments: Mapping[str, st
     options += [f"--volume={path}:{path}:ro" for path in _HOST_FILES if Path(path).exists()]
     # Layers are cached: a change of sources does not install the dependencies again. chroot: no runtime, no network
     # set-up, and the machine's own connection for pip.
-    common = ["--layers", "--isolation=chroot", "--pull=false", "--format=docker", "--tag", tag]
-    buildah("bud", *common, *options, "--file", str(dockerfile), str(context))
+    common = ["--layers", "--isolation=chroot", "--pull=false", "--format=docker"]
+
+    def bud(*more: str) -> None:
+        buildah("bud", *common, *options, *more, "--file", str(dockerfile), str(context))
+
+    # What no image is made on top of goes with the next pruning of nameless layers, cache or not.
+    for stage in stages(dockerfile.read_text()):
+        bud("--target", stage, "--tag", f"localhost/paceline-stage:{_slug(tag)}-{stage}")
+    bud("--tag", tag)
     buildah("push", "--quiet", tag, f"docker-archive:{temporary}:{tag}")
     temporary.replace(target)
     for old in target.parent.glob(f"{target.name.rpartition('-')[0]}-*.tar"):

@@ -11,7 +11,7 @@ from e2e.cluster import fakenodes
 from e2e.cluster.bases import PYTHON, TORCH, standing_for
 from e2e.cluster.components import ALL, wanted
 from e2e.cluster.controlplane import AUDIT_POLICY
-from e2e.cluster.images import content_key, copied_paths, default_base
+from e2e.cluster.images import content_key, copied_paths, default_base, stages
 from e2e.cluster.nodeconfig import NodeLayout, cni_conflist, containerd_toml, kubelet_config
 from e2e.cluster.paths import REPOSITORY
 from e2e.cluster.services import corefile, proxy_config
@@ -105,6 +105,11 @@ def test_our_dockerfiles_have_a_local_stand_in_for_their_base() -> None:
     files = {"Dockerfile": PYTHON, "images/torch/Dockerfile": TORCH, "images/tensorflow/Dockerfile": PYTHON}
     for dockerfile, base in files.items():
         assert standing_for(default_base((REPOSITORY / dockerfile).read_text())) is base
+
+
+def test_the_stages_that_a_build_keeps_are_those_with_a_name() -> None:
+    text = "ARG BASE=x\nFROM ${BASE} AS tools\nFROM tools AS sources\nRUN echo FROM a AS b\nFROM ${BASE}\n"
+    assert stages(text) == ["tools", "sources"]
 
 
 def test_only_what_comes_from_the_context_counts_as_copied() -> None:
