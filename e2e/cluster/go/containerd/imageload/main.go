@@ -1,8 +1,8 @@
 // Command imageload brings image archives into containerd without unpacking them once per node.
 //
 // `imageload unpack` reads a docker or OCI archive into a store on disk: its blobs, and each layer
-// unpacked once. `imageload load` registers such an image with a running containerd: blobs and
-// unpacked layers become hard links (overlayfs never writes to a lower layer, blobs never change).
+// unpacked once. `imageload load` registers such an image with a running containerd: blobs become
+// hard links, and a snapshot is a link to the unpacked layer (overlayfs never writes to a lower one).
 package main
 
 import (
