@@ -12,7 +12,7 @@ import yaml
 
 from e2e.cluster.images import TORCH_IMAGE
 from e2e.cluster.s3 import S3Server
-from e2e.kube import Kube, wait_for
+from e2e.kube import Kube, new_namespace, new_secret, wait_for
 from e2e.stack import RESTRICTED, ROOT, Stack
 from e2e.stored import OnS3
 
@@ -37,11 +37,11 @@ class Workspace:
     def create(cls, stack: Stack, s3: S3Server, namespace: str) -> Workspace:
         """Make the namespace, the bucket and the Secret where they are not there yet."""
         bucket = f"{BUCKET_NAME}-{namespace}"
-        stack.kube.namespace(namespace, **RESTRICTED)
         s3.make_bucket(bucket)
         storage_path = f"s3://{bucket}/runs?endpoint_override={quote(s3.endpoint, safe=':/')}"
         made = cls(stack, namespace, storage_path, s3, bucket)
-        made.secret(SECRET, AWS_ACCESS_KEY_ID=s3.access_key, AWS_SECRET_ACCESS_KEY=s3.secret_key)
+        keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+        stack.kube.apply(new_namespace(namespace, **RESTRICTED), new_secret(SECRET, namespace, **keys))
         return made
 
     @property
@@ -51,14 +51,11 @@ class Workspace:
 
     def secret(self, name: str, **values: str) -> None:
         """Make or replace a Secret."""
-        self.kube.apply(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values},
-            namespace=self.namespace,
-        )
+        self.kube.apply(new_secret(name, self.namespace, **values))
 
     def delete(self) -> None:
         """Delete the namespace and what is in it, without waiting for the last of it."""
-        self.kube.kubectl("delete", "namespace", self.namespace, "--wait=false")
+        self.kube.delete("namespace", self.namespace, "")
 
     def submit(self, *objects: Object) -> None:
         """Apply a job and what it needs."""

@@ -17,8 +17,9 @@ from e2e.cluster.api import Api, ApiError
 
 T = TypeVar("T")
 POLL_S = 0.25
-# What tests look at again and again while they wait.
+# What tests look at again and again while they wait, and delete.
 SERVED_AT = {
+    "namespace": "/api/v1/namespaces",
     "trainjob": "/apis/paceline.dev/v1alpha1/namespaces/{}/trainjobs",
     "pods": "/api/v1/namespaces/{}/pods",
     "events": "/api/v1/namespaces/{}/events",
@@ -81,6 +82,13 @@ class Kube:
             raise
         return found
 
+    def delete(self, kind: str, name: str, namespace: str) -> None:
+        """Delete the object, without waiting for the last of it."""
+        if self.api is not None and kind in SERVED_AT:
+            self.api.call("DELETE", f"{SERVED_AT[kind].format(namespace)}/{name}")
+        else:
+            self.kubectl("delete", kind, name, "-n", namespace, "--wait=false")
+
     def list(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
         """Return the namespace's objects of a kind."""
         if self.api is not None and kind in SERVED_AT:
@@ -92,9 +100,16 @@ class Kube:
         items: list[dict[str, Any]] = answer["items"]
         return items
 
-    def namespace(self, name: str, **labels: str) -> None:
-        """Make the namespace, with labels, where it is not there yet."""
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+
+def new_namespace(name: str, **labels: str) -> dict[str, Any]:
+    """Return a namespace to apply."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def new_secret(name: str, namespace: str, **values: str) -> dict[str, Any]:
+    """Return a Secret to apply."""
+    where = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": where, "stringData": values}
 
 
 def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float, seen: Callable[[], object] = str) -> T:

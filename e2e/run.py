@@ -21,7 +21,7 @@ from e2e.cluster.errors import BedError
 from e2e.cluster.images import TORCH_IMAGE
 from e2e.cluster.lifecycle import build_everything
 from e2e.jobs import SECRET, Object
-from e2e.kube import WaitTimeoutError
+from e2e.kube import WaitTimeoutError, new_namespace, new_secret
 from e2e.stack import SYSTEM_NAMESPACE, Stack
 
 NAMESPACE = "demo"
@@ -92,13 +92,9 @@ def _train(demo: Demo, started: float) -> int:
     _say("operator: helm upgrade --install paceline charts/paceline")
     demo.stack.install()
 
-    kube.namespace(NAMESPACE, **stack.RESTRICTED)
-    for name in (JOB, EVALUATION):
-        kube.kubectl("delete", "trainjob", name, "-n", NAMESPACE, "--ignore-not-found", "--cascade=foreground")
     keys = {"AWS_ACCESS_KEY_ID": demo.access_key, "AWS_SECRET_ACCESS_KEY": demo.secret_key}
-    kube.apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": keys}, namespace=NAMESPACE
-    )
+    kube.apply(new_namespace(NAMESPACE, **stack.RESTRICTED), new_secret(SECRET, NAMESPACE, **keys))
+    kube.kubectl("delete", "trainjob", JOB, EVALUATION, "-n", NAMESPACE, "--ignore-not-found", "--cascade=foreground")
     _say(f"job: kubectl apply -f examples/torch-digits/trainjob.yaml ({_size(demo)})")
     # A directory of its own for each run: a job finds the checkpoints of an earlier one of the same name and goes on.
     run_name = f"{JOB}-{time.strftime('%Y%m%d-%H%M%S')}"

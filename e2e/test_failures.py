@@ -101,7 +101,7 @@ def test_deleting_the_job_takes_everything_it_made_along(space: Workspace) -> No
     space.submit(steps.job(space, "steps", MANY))
     # When its containers have just begun to run, their agents are still being imported.
     space.wait_phase("steps", "Running", timeout_s=START_S)
-    space.kube.kubectl("delete", "tj", "steps", "-n", space.namespace, "--wait=false")
+    space.kube.delete("trainjob", "steps", space.namespace)
     wait_for(
         "job, pods and Service to go",
         lambda: (

@@ -102,7 +102,7 @@ def losing_a_pod(space: Workspace, name: str) -> Trial:
     space.submit(steps.job(space, name, MANY))
     placed = steps.placed(space, name, 0, timeout_s=START_S)
     space.wait_step(name, 3, timeout_s=START_S)
-    space.kube.kubectl("delete", "pod", f"{name}-0-1", "-n", space.namespace, "--wait=false")
+    space.kube.delete("pods", f"{name}-0-1", space.namespace)
     return ended(space, name, "Succeeded", placed)
 
 
@@ -253,7 +253,8 @@ def trials(request: pytest.FixtureRequest, stack: Stack, real_nodes: Bed) -> Ite
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         yield {fault.__name__: threads.submit(strike, fault) for fault in names}
-    stack.kube.kubectl("delete", "namespace", *(f"{name}-{run}" for name in names.values()), "--wait=false")
+    for name in names.values():
+        stack.kube.delete("namespace", f"{name}-{run}", "")
 
 
 @pytest.fixture
