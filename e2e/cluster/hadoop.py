@@ -1,8 +1,8 @@
 """The HDFS server of tests: Hadoop's jars, fetched by Maven once per version into the user's cache, and a main class.
 
-Started from Hadoop's jars alone, it takes three times the CPU, most of it to decompress and check classes. So it has an
-archive of classes as the JVM has loaded them (class data sharing), and the pages of its web servers in a small jar:
-Jetty reads the whole of the jar that it finds them in.
+Started from Hadoop's jars alone, it takes several times the CPU, most of it to decompress and check classes. So it has
+an archive of classes as the JVM has loaded them (class data sharing), the pages of its web servers in a small jar
+(Jetty reads the whole of the jar that it finds them in), and all jars uncompressed: Jersey reads every class of theirs.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def ensure(progress: Progress | None = None) -> Path:
 
 
 def folder() -> Path:
-    """Where it lies, or will lie: the name changes with the version, the pinned jars and the server's source."""
+    """Where it lies, or will lie: the name changes with the version, the pinned jars and all that makes the server."""
     digest = hashlib.sha256()
-    for path in sorted(_FOLDER.iterdir()):
+    for path in (*sorted(_FOLDER.iterdir()), Path(__file__)):
         digest.update(path.name.encode() + path.read_bytes())
     return paths.cache() / "bin" / f"hdfs-{VERSION}-{digest.hexdigest()[:12]}"
 
@@ -112,6 +112,8 @@ def _make(target: Path) -> None:
         _run("mvn", "--batch-mode", "--quiet", "--strict-checksums", f"--file={_FOLDER / 'pom.xml'}", _COPY,
              f"-DoutputDirectory={jars}")  # fmt: skip
         check_jars(jars, (_FOLDER / "jars.sha256").read_text())
+        for jar in sorted(jars.iterdir()):
+            _uncompress(jar)
         _run("javac", "-proc:none", "-nowarn", "-d", str(classes), "-cp", f"{jars}/*", str(_FOLDER / f"{MAIN}.java"))
         _write_jar(temporary / "server.jar", classes, jars)
         shutil.rmtree(classes)
@@ -126,6 +128,14 @@ def _make(target: Path) -> None:
             _run(*java(f"{scratch}/data", "127.0.0.1", *ports, "once", options=options))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _uncompress(jar: Path) -> None:
+    plain = jar.with_suffix(".plain")
+    with zipfile.ZipFile(jar) as packed, zipfile.ZipFile(plain, "w") as out:
+        for entry in packed.infolist():
+            out.writestr(entry, packed.read(entry), zipfile.ZIP_STORED)
+    plain.replace(jar)
 
 
 def _write_jar(path: Path, classes: Path, jars: Path) -> None:
