@@ -20,6 +20,7 @@ EXAMPLES = ROOT / "examples"
 SECRET = "s3-credentials"
 BUCKET_NAME = "experiments"
 FINISHED = frozenset({"Succeeded", "Failed"})
+EVENT_S = 30
 Object = dict[str, Any]
 
 
@@ -83,6 +84,15 @@ class Workspace:
         """Return the events of the job itself, oldest first."""
         found = [e for e in self.kube.list("events", self.namespace) if e["involvedObject"]["name"] == name]
         return sorted(found, key=lambda e: e.get("firstTimestamp") or e.get("eventTime") or "")
+
+    def wait_events(self, name: str, reason: str) -> list[Object]:
+        """Wait for events of the job with that reason; return them. The status goes on record before they do."""
+        return wait_for(
+            f"an event {reason} of {name}",
+            lambda: [event for event in self.events(name) if event["reason"] == reason] or None,
+            timeout_s=EVENT_S,
+            seen=lambda: self.events(name),
+        )
 
     def wait_phase(self, name: str, *phases: str, timeout_s: float) -> Object:
         """Wait for one of the phases; return the status then. Fails at once when the job ends in another."""
@@ -165,6 +175,25 @@ def script_maps(example: str) -> list[Object]:
         data = {Path(file).name: (folder / file).read_text() for file in entry["files"]}
         made.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": entry["name"]}, "data": data})
     return made
+
+
+def slowed(function: str, pause_s: float) -> list[str]:
+    """Return the command of an example in which `function`, called once an epoch, takes so many seconds longer.
+
+    Something can be broken between two epochs then, and a pause takes no processor from what else runs.
+    """
+    script = f"""
+import sys, time
+sys.path.insert(0, "/app")
+import train
+original = {function}
+def slowed(*arguments, **keywords):
+    time.sleep({pause_s})
+    return original(*arguments, **keywords)
+{function} = slowed
+train.main()
+"""
+    return ["python", "-c", script]
 
 
 def _tell(status: Object) -> str:

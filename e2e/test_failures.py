@@ -10,7 +10,7 @@ import pytest
 from e2e import steps
 from e2e.cluster import Bed
 from e2e.cluster.images import TORCH_IMAGE
-from e2e.jobs import SECRET, Workspace, load_example, script_maps
+from e2e.jobs import SECRET, Workspace, load_example, script_maps, slowed
 from e2e.kube import wait_for
 
 pytestmark = pytest.mark.cluster
@@ -19,8 +19,8 @@ RUN_S = 300
 # Each step takes a third of a second or so with its checkpoint: enough that the operator is back before they are done.
 MANY = 40
 LIGHTNING = "lightning-digits"
-# Half a second each: enough that most are still to come when the status tells of the second.
-EPOCHS = 40
+# Enough that most are still to come when the status tells of the second.
+EPOCHS, PAUSE_S = 15, 0.6
 KILL_RANK = """
 import os, signal, sys
 for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -41,7 +41,8 @@ else:
 def test_kill_9_of_a_training_process_resumes_from_the_last_checkpoint(space: Workspace) -> None:
     """The Lightning example: it saves and resumes by its callback, and nothing in it knows of the kill."""
     job = load_example(LIGHTNING)
-    job["spec"] |= {"image": TORCH_IMAGE, "args": ["--epochs", str(EPOCHS)]}
+    command = slowed("train.DigitsClassifier.on_train_epoch_start", PAUSE_S)
+    job["spec"] |= {"image": TORCH_IMAGE, "command": command, "args": ["--epochs", str(EPOCHS)]}
     job["spec"]["storage"] |= {"path": space.storage_path, "secretRef": {"name": SECRET}}
     space.submit(*script_maps(LIGHTNING), job)
     before = space.wait_step(LIGHTNING, 2, timeout_s=START_S)

@@ -254,7 +254,7 @@ def test_a_mistake_ends_the_job_with_a_reason_and_the_way_out(running: Running, 
     assert not [word for word in words if word not in failed["message"]], failed["message"]
     # The same store would say the same: no restart.
     assert status["restarts"] == 0
-    assert [e for e in space.events(mistake) if e["reason"] == failed["reason"]]
+    assert space.wait_events(mistake, failed["reason"])
     assert "PRIVATE KEY" not in str(status) + str(space.events(mistake))
 
 

@@ -21,14 +21,14 @@ import yaml
 from e2e.chaos.arena import Arena, kill
 from e2e.cluster import Bed
 from e2e.cluster.images import TRACKERS_IMAGE, trackers_image
-from e2e.jobs import EXAMPLES, Object, Workspace, load_example, script_maps
+from e2e.jobs import EXAMPLES, Object, Workspace, load_example, script_maps, slowed
 from e2e.kube import wait_for
 from e2e.stack import Stack
 from tests.support.timeouts import LOCAL_S
 
 pytestmark = pytest.mark.cluster
 NAME = "torch-mlflow-server"
-EPOCHS = 40
+EPOCHS, PAUSE_S = 15, 1.5  # enough that most are still to come when both trackers' libraries are imported
 CLAIM, SHARED = "shared", "/mnt/shared"
 BETTER_THAN_CHANCE = 0.9  # ten classes: chance is 0.1
 START_S = 300  # a server and two workers, which import more than they have processors for
@@ -94,7 +94,8 @@ def native(name: str, script: str) -> Object:
 def tracked() -> list[Object]:
     """The example, which also logs to W&B offline and is shown in TensorBoard; all of it lies on a volume."""
     job = load_example(NAME)
-    job["spec"] |= {"image": TRACKERS_IMAGE, "args": ["--epochs", str(EPOCHS)]}
+    command = slowed("train.train_epoch", PAUSE_S)
+    job["spec"] |= {"image": TRACKERS_IMAGE, "command": command, "args": ["--epochs", str(EPOCHS)]}
     job["spec"]["workers"]["resources"] = {"memory": "1Gi"}
     job["spec"]["storage"] = {"path": f"{SHARED}/runs", "volume": {"claimName": CLAIM, "mountPath": SHARED}}
     job["spec"]["tracking"] |= {"wandb": {"project": "digits", "mode": "offline"}, "tensorboard": {"serve": True}}
@@ -126,7 +127,7 @@ def test_f7_a_tracker_without_credentials_ends_the_job_and_says_why(space: Works
     assert (missing["status"], missing["reason"]) == ("True", "MissingCredentials")
     for words in TOLD[name]:
         assert words in missing["message"]
-    (event,) = (e for e in space.events(name) if e["reason"] == "MissingCredentials")
+    (event,) = space.wait_events(name, "MissingCredentials")
     assert event["type"] == "Warning"
     assert TOLD[name][0] in event["message"]
     # What the library takes to be imported and to complain is its own: a second alone, and as long as it likes beside
