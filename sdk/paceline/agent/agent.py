@@ -48,7 +48,7 @@ class Agent:
             configured=lead.configured if lead else _nobody,
             tracked=lead.tracked if lead else _nobody,
         )
-        self._channel = Channel(workdir.socket_path(config.directory), self._node.received, log.say)
+        self._channel = Channel(config.directory, self._node.received, log.say)
         self._output = Output()
         self._witness = Witness(self._node, self._output)
         self._processes: list[process.Process] = []
@@ -97,7 +97,6 @@ class Agent:
                 if directory := self._config.environ.get(name):
                     workdir.make(Path(directory))
             self._node.staging.mkdir(parents=True, exist_ok=True)
-            self._channel.path.parent.mkdir(parents=True, exist_ok=True)
             self._channel.open()
             self._node.stopping.open(self._config.ranks)
         except OSError as e:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _READ_BYTES = 256 * 1024
 _LINE_BYTES = 64 * 1024 * 1024
+_LONGEST_PATH = 100  # the kernel's limit is 108 bytes
 
 Handler = Callable[["Connection", dict[str, Any]], None]
 
@@ -98,10 +102,14 @@ class Connection:
 
 
 class Channel:
-    """Listens at `path` and gives every message to `handler`, in the order of each process."""
+    """Listens at `path` and gives every message to `handler`, in the order of each process.
 
-    def __init__(self, path: Path, handler: Handler, warn: Callable[[str], None]) -> None:
-        self.path = path
+    The socket lies in `directory`, or in one of its own below /tmp where that path is too long for one.
+    """
+
+    def __init__(self, directory: Path, handler: Handler, warn: Callable[[str], None]) -> None:
+        self.path = directory / "agent.sock"
+        self._elsewhere: Path | None = None
         self._handler = handler
         self._warn = warn
         self._listener: socket.socket | None = None
@@ -113,6 +121,10 @@ class Channel:
         Raises:
             OSError: The path cannot be used.
         """
+        if len(os.fsencode(self.path)) > _LONGEST_PATH:
+            self._elsewhere = Path(tempfile.mkdtemp(prefix="paceline-", dir="/tmp"))
+            self.path = self._elsewhere / self.path.name
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self.path))
@@ -136,6 +148,8 @@ class Channel:
         for connection in list(self._connections):
             self._drop(connection)
         self.path.unlink(missing_ok=True)
+        if self._elsewhere is not None:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)
 
     def handle(self, connection: Connection, line: bytes) -> None:
         """Decode one line and pass it on."""

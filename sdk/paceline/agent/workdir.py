@@ -6,13 +6,10 @@ A run that a trainer on this machine starts has a directory of its own for them.
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from paceline.agent import log
 from paceline.agent.config import AgentConfig
-
-_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
 
 
 def of(config: AgentConfig, *, artifacts: bool) -> Path:
@@ -66,11 +63,3 @@ def make(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         log.say(f"cannot make {path}: {e.strerror}")
-
-
-def socket_path(directory: Path) -> Path:
-    """The agent's socket below its directory, or in /tmp where that path is too long for one."""
-    path = directory / "agent.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-        return path
-    return Path(tempfile.mkdtemp(prefix="paceline-", dir="/tmp")) / "agent.sock"

@@ -14,17 +14,17 @@ from paceline.agent.channel import Channel, Connection
 
 
 @pytest.fixture
-def path() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # a socket's path is short
-        yield Path(directory, "agent.sock")
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        yield Path(short)
 
 
-async def test_drain_takes_all_that_a_dead_process_has_sent_before_the_loop_has_its_turn(path: Path) -> None:
+async def test_drain_takes_all_that_a_dead_process_has_sent_before_the_loop_has_its_turn(directory: Path) -> None:
     seen: list[Any] = []
-    channel = Channel(path, lambda connection, message: seen.append((connection.rank, message)), lambda text: None)
+    channel = Channel(directory, lambda connection, message: seen.append((connection.rank, message)), lambda text: None)
     channel.open()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as process:
-        process.connect(str(path))
+        process.connect(str(channel.path))
         process.setblocking(False)
         process.sendall(b'{"t":"hello","rank":3}\n')
         for i in range(100):
@@ -34,10 +34,10 @@ async def test_drain_takes_all_that_a_dead_process_has_sent_before_the_loop_has_
     assert [message["i"] for _, message in seen[1:]] == list(range(100))
     assert {rank for rank, _ in seen} == {3}
     channel.close()
-    assert not os.path.exists(path)  # noqa: ASYNC240, PTH110
+    assert os.listdir(directory) == []  # noqa: PTH208
 
 
-async def test_nonsense_is_told_and_the_connection_lives_on(path: Path) -> None:
+async def test_nonsense_is_told_and_the_connection_lives_on(directory: Path) -> None:
     seen: list[Any] = []
     told: list[str] = []
 
@@ -46,12 +46,25 @@ async def test_nonsense_is_told_and_the_connection_lives_on(path: Path) -> None:
             raise ValueError("bad")
         seen.append(message["t"])
 
-    channel = Channel(path, handle, told.append)
+    channel = Channel(directory, handle, told.append)
     channel.open()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as process:
-        process.connect(str(path))
+        process.connect(str(channel.path))
         process.sendall(b'{"t":"hello","rank":0}\nnonsense\n{"t":"bad"}\n[1]\n{"t":"r"}\n{"cut')
     channel.drain()
     assert seen == ["hello", "r"]
     assert len(told) == 3
     channel.close()
+
+
+async def test_a_path_that_is_too_long_for_a_socket_leaves_nothing_elsewhere(directory: Path) -> None:
+    seen: list[Any] = []
+    channel = Channel(directory / ("d" * 100), lambda _, message: seen.append(message["t"]), seen.append)
+    channel.open()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as process:
+        process.connect(str(channel.path))
+        process.sendall(b'{"t":"hello","rank":0}\n')
+    channel.drain()
+    assert seen == ["hello"]
+    channel.close()
+    assert not channel.path.parent.exists()
