@@ -27,7 +27,7 @@ def install(name: str) -> None:
             data = Path(local).read_bytes()
 
             def work() -> None:
-                time.sleep(0.03)
+                time.sleep(0.5)  # longer than a lead on busy cores takes to commit
                 storage.write(path, data)
 
             threading.Thread(target=work, daemon=True).start()

@@ -139,7 +139,12 @@ def test_an_uninstall_keeps_the_crd_and_its_jobs_and_a_new_install_takes_them_ov
     assert "[CustomResourceDefinition] trainjobs.paceline.dev" in said
     assert get(server, "trainjob", "kept", "-n", "team-a")["metadata"]["name"] == "kept"
     left = "deployment,configmap,service,serviceaccount,role,rolebinding,networkpolicy,clusterrole,clusterrolebinding"
-    assert get(server, left, "-A", "-l", "app.kubernetes.io/instance=paceline")["items"] == []
+    # Deleted in the foreground, the Deployment goes when its pods have gone.
+    wait_for(
+        "the end of everything else",
+        lambda: get(server, left, "-A", "-l", "app.kubernetes.io/instance=paceline")["items"] == [] or None,
+        timeout_s=60,
+    )
     install(server)
     assert get(server, "trainjob", "kept", "-n", "team-a")["metadata"]["name"] == "kept"
 
