@@ -21,9 +21,6 @@ TOLD_S = 60
 RUN_S = 240
 # No GPUs: jobs that wait for something hold what they have.
 SMALL = {"memory": "512Mi"}
-
-# Pods of a PodGroup (alpha in 1.36) that lack a claim the scheduler tries again without any pause: half a core of it.
-WITHOUT_POD_GROUP = {"scheduling__gang": "Timeout"}
 # What is wrong, and what the user reads.
 MISTAKES: dict[str, tuple[Object, list[str]]] = {
     # A registry that refuses connections: nodes without a way out would wait minutes for one that they cannot reach.
@@ -33,8 +30,7 @@ MISTAKES: dict[str, tuple[Object, list[str]]] = {
         {"credentials": [{"secretRef": {"name": "absent"}, "mountPath": "/etc/tracker"}]}, ["absent"],
     ),
     "missing-pvc": (
-        {"storage": {"path": "/mnt/shared/runs", "volume": {"claimName": "absent", "mountPath": "/mnt/shared"}}}
-        | WITHOUT_POD_GROUP,
+        {"storage": {"path": "/mnt/shared/runs", "volume": {"claimName": "absent", "mountPath": "/mnt/shared"}}},
         ["absent"],
     ),
     "more-gpus-than-any-node-has": ({"workers__resources": {"gpu": 64}}, ["nvidia.com/gpu"]),
