@@ -1,4 +1,4 @@
-"""Which programs a bed is made of: Go modules pinned beside this file, built on this machine."""
+"""Which programs a bed is made of: pinned in the Go modules beside this file, built on this machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ _KUBERNETES_LDFLAGS = " ".join(
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One build: a Go module of `e2e/cluster/go`, and the programs it gives."""
+    """One build: packages of a Go module of `e2e/cluster/go`, or of what it requires, and the programs they give.
+
+    One module for all but one, so that what several programs are made of is compiled once.
+    """
 
     name: str
     version: str
-    module: str
     packages: tuple[str, ...]
     programs: tuple[str, ...]
     ldflags: str = ""
+    module: str = "bed"
 
     @property
     def folder(self) -> Path:
@@ -41,10 +44,11 @@ class Component:
     def key(self) -> str:
         """Name of the cache entry. It changes with the version, the pinned modules, the sources and the flags."""
         digest = hashlib.sha256(repr((self.packages, self.ldflags, BUILD_FLAGS)).encode())
-        for path in sorted(self.folder.rglob("*")):
-            if path.suffix in {".go", ".mod", ".sum"}:
-                digest.update(path.relative_to(self.folder).as_posix().encode())
-                digest.update(path.read_bytes())
+        own = [self.folder / package for package in self.packages if package.startswith("./")]
+        sources = [path for folder in own for path in sorted(folder.rglob("*.go"))]
+        for path in (self.folder / "go.mod", self.folder / "go.sum", *sources):
+            digest.update(path.relative_to(self.folder).as_posix().encode())
+            digest.update(path.read_bytes())
         return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
 
@@ -52,7 +56,6 @@ def _kubernetes(program: str) -> Component:
     return Component(
         program,
         KUBERNETES_VERSION,
-        "kubernetes",
         (f"k8s.io/kubernetes/cmd/{program}",),
         (program,),
         _KUBERNETES_LDFLAGS,
@@ -62,37 +65,33 @@ def _kubernetes(program: str) -> Component:
 _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
 _CNI = "github.com/containernetworking/plugins/plugins"
 
-ETCD = Component("etcd", "3.6.8", "etcd", ("go.etcd.io/etcd/server/v3",), ("etcd",))
+ETCD = Component("etcd", "3.6.8", ("go.etcd.io/etcd/server/v3",), ("etcd",))
 APISERVER = _kubernetes("kube-apiserver")
 CONTROLLER_MANAGER = _kubernetes("kube-controller-manager")
 SCHEDULER = _kubernetes("kube-scheduler")
 KUBELET = _kubernetes("kubelet")
 KUBE_PROXY = _kubernetes("kube-proxy")
 KUBECTL = _kubernetes("kubectl")
-VERSITYGW = Component(
-    "versitygw", "1.8.0", "versitygw", ("github.com/versity/versitygw/cmd/versitygw",), ("versitygw",)
-)
-FAKE_GCS = Component(
-    "fake-gcs-server", "1.56.1", "fakegcs", ("github.com/fsouza/fake-gcs-server",), ("fake-gcs-server",)
-)
+VERSITYGW = Component("versitygw", "1.8.0", ("github.com/versity/versitygw/cmd/versitygw",), ("versitygw",))
+FAKE_GCS = Component("fake-gcs-server", "1.56.1", ("github.com/fsouza/fake-gcs-server",), ("fake-gcs-server",))
 CONTAINERD = Component(
     "containerd",
     "2.4.2",
-    "containerd",
     (f"{_CONTAINERD}/containerd", f"{_CONTAINERD}/containerd-shim-runc-v2", f"{_CONTAINERD}/ctr", "./imageload"),
     ("containerd", "containerd-shim-runc-v2", "ctr", "imageload"),
+    # Of its own: it needs a newer k8s.io/cri-api than the kubelet compiles with.
+    module="containerd",
 )
 CNI = Component(
     "cni",
     "1.9.1",
-    "cni",
     (f"{_CNI}/ipam/host-local", f"{_CNI}/main/bridge", f"{_CNI}/meta/portmap"),
     ("host-local", "bridge", "portmap"),
 )
-COREDNS = Component("coredns", "1.15.0", "coredns", (".",), ("coredns",))
-PAUSE = Component("pause", "1", "pause", (".",), ("pause",))
-HELM = Component("helm", "4.3.1", "helm", ("helm.sh/helm/v4/cmd/helm",), ("helm",))
-KWOK = Component("kwok", "0.8.0", "kwok", ("sigs.k8s.io/kwok/cmd/kwok",), ("kwok",))
+COREDNS = Component("coredns", "1.15.0", ("./coredns",), ("coredns",))
+PAUSE = Component("pause", "1", ("./pause",), ("pause",))
+HELM = Component("helm", "4.3.1", ("helm.sh/helm/v4/cmd/helm",), ("helm",))
+KWOK = Component("kwok", "0.8.0", ("sigs.k8s.io/kwok/cmd/kwok",), ("kwok",))
 
 # In the order in which a first `up` needs them.
 NODE = (KUBELET, CONTAINERD, CNI, COREDNS, PAUSE, KUBE_PROXY)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -94,11 +94,17 @@ def test_a_nodeless_bed_builds_nothing_for_nodes() -> None:
     assert names == ["etcd", "kube-apiserver", "versitygw", "kube-controller-manager", "kube-scheduler"]
 
 
-def test_every_component_has_pinned_modules() -> None:
+def test_every_program_is_pinned_at_the_version_that_its_component_tells() -> None:
     for component in ALL:
-        assert (component.folder / "go.mod").exists(), component.name
-        pinned = "require" not in (component.folder / "go.mod").read_text() or (component.folder / "go.sum").exists()
-        assert pinned, component.name
+        pins = (component.folder / "go.mod").read_text()
+        assert (component.folder / "go.sum").exists()
+        for package in component.packages:
+            if package.startswith("./"):
+                assert list((component.folder / package).glob("*.go")), package
+            else:
+                assert f"\t{package}\n" in pins, f"{package} is no tool of go.mod"
+                modules = [f"\t{parent} v{component.version}" for parent in [*PurePosixPath(package).parents, package]]
+                assert any(module in pins for module in modules), f"{package} {component.version}"
 
 
 def test_our_dockerfiles_have_a_local_stand_in_for_their_base() -> None:
