@@ -96,6 +96,9 @@ def test_fit_creates_follows_and_returns_what_the_status_tells(api: KubeApi, cap
     assert (task.function.__name__, task.config) == ("train_fn", {"lr": 0.1})
 
 
+END = "-- end --"
+
+
 def test_a_terminal_shows_a_table_above_which_the_output_scrolls(api: KubeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
@@ -114,8 +117,13 @@ def test_a_terminal_shows_a_table_above_which_the_output_scrolls(api: KubeApi, m
         monkeypatch.setattr(sys, "stdout", terminal)
         monkeypatch.setattr(sys, "stderr", terminal)
         assert trainer().fit().metrics == {"loss": 0.25}
-        shown = os.read(ours, 65536).decode()
+        sys.stdout.write(END)
+    # A terminal hands on what was written a little later, and not always at once.
+    read = b""
+    while not read.endswith(END.encode()):
+        read += os.read(ours, 65536)
     os.close(ours)
+    shown = read.decode()
     for expected in (
         "epoch 0\r\n",
         "digits: Running, workers 2/2",
