@@ -85,8 +85,11 @@ integration: $(SYNCED) ## A real API server and real storage servers, no nodes
 .venv-%/.synced: pyproject.toml uv.lock | $(UV)
 	@UV_PROJECT_ENVIRONMENT=.venv-$* $(UV) sync --locked --quiet --group $* && touch $@
 
+.PHONY: environments
+environments: .venv-torch/.synced .venv-tensorflow/.synced
+
 .PHONY: frameworks
-frameworks: .venv-torch/.synced .venv-tensorflow/.synced ## The Python API with the real torch, Lightning and TensorFlow
+frameworks: environments ## The Python API with the real torch, Lightning and TensorFlow
 	@.venv-torch/bin/pytest tests/frameworks/torch && .venv-tensorflow/bin/pytest tests/frameworks/tensorflow
 
 .PHONY: crash
@@ -103,6 +106,10 @@ e2e-jobs: $(SYNCED)
 
 e2e-disturbing: $(SYNCED) # a cluster of their own, so that `make test` can run them beside the others
 	@PACELINE_TEST_BED=e2e-disturbed $(PYTEST) e2e --durations 12 --timeout 900 -m disturbs
+
+.PHONY: test-bed
+test-bed: $(SYNCED)
+	@$(PY) -m e2e.cluster build
 
 .PHONY: chaos
 chaos: $(SYNCED) ## One fault after another into training jobs on real nodes, torchrun beside; 30 minutes; writes the table of the docs
