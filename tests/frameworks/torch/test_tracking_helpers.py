@@ -187,6 +187,9 @@ def begin():
 def helper():  # as a data loader's worker
     pid = os.fork()
     if pid == 0:
+        # wandb's own callback at the exit complains about the fork, and Comet puts what is written to stderr into a
+        # queue, whose lock one of its threads may have held at the fork: this child would never end.
+        sys.stderr = sys.__stderr__
         sys.exit(0)
     os.waitpid(pid, 0)
 
