@@ -152,6 +152,8 @@ def kubelet_config(node: NodeLayout, *, ca: Path, crt: Path, key: Path, taint: s
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "nodeStatusUpdateFrequency": "4s",
+        # Upstream's default, which holds only where the one above is not set. That a node lives, its lease tells.
+        "nodeStatusReportFrequency": "5m",
         "nodeLeaseDurationSeconds": LEASE_S,
         "maxPods": 110,
         "eventRecordQPS": 50,
