@@ -1,6 +1,6 @@
 """`make test`: every stage, with its time; the test bed is built meanwhile.
 
-What needs no test bed comes first: a typing mistake is told within a minute. The Go builds and images of the test bed
+Lint and types come first: a typing mistake is told within a minute. The Go builds and images of the test bed
 and the environments with torch and TensorFlow take minutes on a machine that has nothing cached; they run beside those
 stages, and what they print goes to files that are shown when they fail. Stages run in lanes side by side, since none
 alone keeps two cores busy: what each printed follows when it has ended.
@@ -19,10 +19,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO
 
-PLAIN_LANES = (("lint", "types", "unit"),)
+FIRST_LANES = (("lint", "types"),)
 # The stages of one lane run in turn. The jobs on real nodes take longest and mostly wait, so they begin at once, in a
 # lane of their own; the simulation knows no time but its own, so it takes what the others leave at the end.
-LANES = (("integration", "e2e-disturbing", "simulation"), ("frameworks", "crash"), ("e2e-jobs",))
+LANES = (("integration", "e2e-disturbing", "simulation"), ("unit", "frameworks", "crash"), ("e2e-jobs",))
 PREPARATIONS = {"test bed": "test-bed", "environments": "environments"}  # what is told -> target of the Makefile
 _TELL_S = 60  # between signs of life
 # The servers are in Go, and memory is to spare: by its own count, an API server collected garbage for 8 s of 11 minutes
@@ -46,7 +46,7 @@ def main() -> int:
     with ExitStack() as stack:
         prepared = [stack.enter_context(_Preparation(*each)) for each in PREPARATIONS.items()]
         # All lanes, also when a stage fails: their failures are told apart by seeing all.
-        _side_by_side(PLAIN_LANES, took)
+        _side_by_side(FIRST_LANES, took)
         ok = all(of.passed for of in took) and all(each.wait(took) for each in prepared)
     if ok:
         _side_by_side(LANES, took)
