@@ -13,14 +13,14 @@ import argparse
 import hashlib
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.loggers import CometLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -101,6 +101,16 @@ LOGGERS: dict[str, Callable[[Path, Path | None], Logger]] = {
 }
 
 
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return the digits that scikit-learn brings (8 x 8 pixels each) and their labels.
+
+    Read without its import, which takes seconds, in every worker at every start.
+    """
+    (sklearn,) = find_spec("sklearn").submodule_search_locations
+    rows = np.loadtxt(Path(sklearn) / "datasets/data/digits.csv.gz", delimiter=",")
+    return rows[:, :-1], rows[:, -1].astype(np.int64)
+
+
 class DigitsClassifier(pl.LightningModule):
     """A module as Lightning wants it: nothing in it knows of Paceline or of a tracker."""
 
@@ -135,12 +145,12 @@ class DigitsData(pl.LightningDataModule):
         self.batch_size = batch_size
 
     def setup(self, stage: str) -> None:
-        x, y = load_digits(return_X_y=True)
-        x = (x / x.max()).astype("float32")
-        parts = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
-        train_x, validation_x, train_y, validation_y = (torch.from_numpy(part) for part in parts)
-        self.train_set = TensorDataset(train_x, train_y.long())
-        self.validation_set = TensorDataset(validation_x, validation_y.long())
+        x, y = load_digits()
+        x, y = torch.from_numpy((x / x.max()).astype("float32")), torch.from_numpy(y).long()
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+        validation, training = order.split([len(x) // 5, len(x) - len(x) // 5])
+        self.train_set = TensorDataset(x[training], y[training])
+        self.validation_set = TensorDataset(x[validation], y[validation])
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(self.train_set, batch_size=self.batch_size, shuffle=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
@@ -100,13 +100,23 @@ def plain(model: nn.Module) -> nn.Module:
     return getattr(model, "module", model)
 
 
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return the digits that scikit-learn brings (8 x 8 pixels each) and their labels.
+
+    Read without its import, which takes seconds, in every worker at every start.
+    """
+    (sklearn,) = find_spec("sklearn").submodule_search_locations
+    rows = np.loadtxt(Path(sklearn) / "datasets/data/digits.csv.gz", delimiter=",")
+    return rows[:, :-1], rows[:, -1].astype(np.int64)
+
+
 def load_data() -> tuple[TensorDataset, TensorDataset]:
-    """Return training and validation set: a fifth of each class is kept for validation, the same on every rank."""
-    x, y = load_digits(return_X_y=True)
-    x = (x / x.max()).astype("float32")
-    parts = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
-    train_x, validation_x, train_y, validation_y = (torch.from_numpy(part) for part in parts)
-    return TensorDataset(train_x, train_y.long()), TensorDataset(validation_x, validation_y.long())
+    """Return training and validation set: a fifth is kept for validation, the same on every rank."""
+    x, y = load_digits()
+    x, y = torch.from_numpy((x / x.max()).astype("float32")), torch.from_numpy(y).long()
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    validation, training = order.split([len(x) // 5, len(x) - len(x) // 5])
+    return TensorDataset(x[training], y[training]), TensorDataset(x[validation], y[validation])
 
 
 def main() -> None:
