@@ -83,7 +83,7 @@ integration: $(SYNCED) ## A real API server and real storage servers, no nodes
 
 # Environments of their own: a process that loads torch's triton after TensorFlow dies.
 .venv-%/.synced: pyproject.toml uv.lock | $(UV)
-	@UV_PROJECT_ENVIRONMENT=.venv-$* $(UV) sync --locked --quiet --group $* && touch $@
+	@UV_PROJECT_ENVIRONMENT=.venv-$* $(UV) sync --locked --quiet --no-default-groups --group test --group $* && touch $@
 
 .PHONY: environments
 environments: .venv-torch/.synced .venv-tensorflow/.synced
