@@ -26,7 +26,7 @@ RUN /opt/tools/bin/uv export -q --frozen --no-dev --no-emit-project --extra s3 -
  && cd /opt/paceline/vendor/botocore/data \
  && find . -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
  && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/paceline/vendor python3 -c \
-    "import boto3; boto3.client('s3', region_name='eu-west-1', aws_access_key_id='a', aws_secret_access_key='b')" \
+    "from botocore.session import Session as S; S().create_client('s3', region_name='eu-west-1', aws_access_key_id='a', aws_secret_access_key='b')" \
  && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/paceline/vendor
 # But for the checksum, which is compiled: one small wheel for each Python, named as that Python names its extensions. The
 # agent takes the one that its interpreter could load; with musl or another Python it goes on without.

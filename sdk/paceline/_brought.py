@@ -1,4 +1,4 @@
-"""What the agent brings into any image, boto3 and cloudpickle among it, behind the image's own packages.
+"""What the agent brings into any image, botocore and cloudpickle among it, behind the image's own packages.
 
 `vendor` is pure Python. `native` has compiled wheels, a directory for each Python, named as that Python names its
 extensions (`cpython-313-x86_64-linux-gnu`): what this one could not load is not even looked at.

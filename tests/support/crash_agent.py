@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from paceline.storage._s3_client import Access
+from paceline.storage._s3_options import S3Options
 from tests.support import crash_broken, crash_watch, crash_workers
 from tests.support.crash_points import CASE, Points
 
@@ -58,9 +60,6 @@ def preload() -> None:
     import encodings.idna
     import gc
 
-    import boto3
-    import botocore.loaders
-    import botocore.session
     import google_crc32c
 
     for module in (*modules(), asyncio.unix_events, encodings.idna, google_crc32c):
@@ -68,11 +67,8 @@ def preload() -> None:
     crash_workers.preload()
     for name in ("paceline.agent.main", "paceline.train._result", "paceline.train._run_directory"):
         importlib.import_module(name)
-    # One loader for all sessions: it remembers the models, and which services there are.
-    botocore.session.create_loader = functools.cache(botocore.loaders.create_loader)
-    boto3.session.Session().client(
-        "s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
-    ).close()
+    # The models that it reads stay in memory for the clients of all forks.
+    Access(S3Options(region="us-east-1")).client.close()
     assert _pauses()
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""S3 and what speaks like it: boto3 for everything but the bytes of files, which `_s3_objects` moves."""
+"""S3 and what speaks like it: botocore for everything but the bytes of files, which `_s3_objects` moves."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class S3Storage:
                     self._client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
             except _s3_errors.ConditionFailedError as e:  # noqa: PERF203
                 try:
-                    # A retry inside boto3 meets its own first try, whose answer was lost.
+                    # A retry inside botocore meets its own first try, whose answer was lost.
                     return self.read(path) == data
                 except StorageNotFoundError:
                     if not e.conflict:

@@ -1,7 +1,8 @@
-"""The boto3 client of one endpoint, and what of it the transfer of objects needs: credentials and addresses."""
+"""The botocore client of one endpoint, and what of it the transfer of objects needs: credentials and addresses."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import threading
@@ -22,22 +23,22 @@ class Access:
     """Of one process. Safe to use from several threads.
 
     Raises:
-        StorageError: boto3 is not installed.
+        StorageError: botocore is not installed.
     """
 
     def __init__(self, options: S3Options) -> None:
-        if importlib.util.find_spec("boto3") is None:
+        if importlib.util.find_spec("botocore") is None:
             _brought.reach()  # in a pod the agent has it
         try:
-            import boto3
+            # Not boto3, which is made on it: for the same client it takes half as much CPU again.
             import botocore.session
         except ImportError as e:
-            raise missing_package("s3://", "boto3", "s3") from e
+            raise missing_package("s3://", "botocore", "s3") from e
         self._options = options
-        core = botocore.session.get_session()
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
         # Of a listing's CPU, half goes into dates that nobody reads here; the AWS command line leaves them as text too.
-        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-        session = boto3.session.Session(botocore_session=core)
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
         self.client: S3Client = _client(session, options)
         self._found = session.get_credentials()
         self._lock = threading.Lock()
@@ -84,4 +85,13 @@ def _client(session: Any, options: S3Options) -> S3Client:
     region = options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not region and own_endpoint:
         region = "us-east-1"
-    return session.client("s3", endpoint_url=options.endpoint_url, region_name=region, config=Config(**settings))  # type: ignore[no-any-return]
+    config = Config(**settings)
+    return session.create_client("s3", endpoint_url=options.endpoint_url, region_name=region, config=config)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Any:
+    """One for all sessions of this process: it keeps S3's models, which take longer to read than a client to make."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)

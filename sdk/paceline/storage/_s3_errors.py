@@ -1,4 +1,4 @@
-"""What the store or boto3 said, in words for the person who must act."""
+"""What the store or botocore said, in words for the person who must act."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class NoSuchUploadError(StorageError):
 
 
 class Translated:
-    """Context manager: boto3's exceptions leave it as `StorageError`."""
+    """Context manager: botocore's exceptions leave it as `StorageError`."""
 
     def __init__(self, action: str, path: str, options: S3Options) -> None:
         self._what = f"cannot {action} s3://{path}"
@@ -69,27 +69,22 @@ class Translated:
 
 
 def _translate(what: str, error: Exception, options: S3Options) -> StorageError | None:
-    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-    # s3transfer wraps the cause in S3UploadFailedError, with the cause in its context.
-    cause: BaseException | None = error
-    while isinstance(cause, Boto3Error) and (cause.__cause__ or cause.__context__) is not None:
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, ClientError):
-        return _client_error(what, cause)
-    if isinstance(cause, NoCredentialsError | PartialCredentialsError):
+    if isinstance(error, ClientError):
+        return _client_error(what, error)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return StorageError(f"{what}: no credentials were found; {_CREDENTIALS_HINT}")
-    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return StorageError(
             f"{what}: the store's certificate is not trusted; set AWS_CA_BUNDLE to a file with the authority's"
             " certificate"
         )
-    if isinstance(cause, OSError) and not isinstance(cause, ConnectionError | TimeoutError):
-        return StorageError(f"{what}: {cause.strerror or cause}")
-    if isinstance(cause, Boto3Error | BotoCoreError | ConnectionError | TimeoutError | OSError):
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+        return StorageError(f"{what}: {error.strerror or error}")
+    if isinstance(error, BotoCoreError | ConnectionError | TimeoutError | OSError):
         where = f" ({options.endpoint_url})" if options.endpoint_url else ""
-        return StorageError(f"{what}: {_one_line(cause)}{where}", retryable=_is_passing(cause))
+        return StorageError(f"{what}: {_one_line(error)}{where}", retryable=_is_passing(error))
     return None
 
 

@@ -1,6 +1,6 @@
 """The few S3 calls that move the bytes of objects: PUT, multipart upload, HEAD, ranged GET.
 
-Everything else of S3 stays with boto3 (`_s3.py`). Each call is one request; whether a repetition can help is told by
+Everything else of S3 stays with botocore (`_s3.py`). Each call is one request; whether a repetition can help is told by
 `StorageError.retryable`. Integrity: the store verifies our checksum of each body, and says so in its answer; to one
 that does not, the SHA-256 of the body is signed instead, which every S3 server verifies.
 """

@@ -13,7 +13,7 @@ _KNOWN = ("endpoint_override", "scheme", "region", "allow_bucket_creation")
 
 @dataclass(frozen=True, slots=True)
 class S3Options:
-    """How to reach the store. Credentials never stand here: boto3 finds them in the environment."""
+    """How to reach the store. Credentials never stand here: botocore finds them in the environment."""
 
     endpoint_override: str = ""
     scheme: str = ""

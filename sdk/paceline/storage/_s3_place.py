@@ -36,7 +36,7 @@ class _FoundError(Exception):
 
 
 def find(client: S3Client, bucket: str) -> Place:
-    """Let boto3 make and sign a request for an object of the bucket, and look where it would have gone.
+    """Let botocore make and sign a request for an object of the bucket, and look where it would have gone.
 
     Raises:
         StorageError: The bucket is of a kind that is signed in another way.
@@ -57,7 +57,7 @@ def find(client: S3Client, bucket: str) -> Place:
     except _FoundError as found:
         request = found.request
     else:
-        raise AssertionError("boto3 sent a request past its own event")
+        raise AssertionError("botocore sent a request past its own event")
     finally:
         client.meta.events.unregister(event, stop)
     authorization = request.headers.get("Authorization", "")

@@ -8,7 +8,7 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-import boto3
+import botocore
 import pytest
 
 from paceline.agent.inject import inject, main
@@ -105,14 +105,14 @@ def test_a_missing_source_is_an_error_with_its_path(
     assert "/no/such/place" in capsys.readouterr().err
 
 
-def test_a_process_in_an_image_without_boto3_has_the_agents_for_storage(injected: Path) -> None:
+def test_a_process_in_an_image_without_botocore_has_the_agents_for_storage(injected: Path) -> None:
     """A dataset on S3, say, is read by the training process itself."""
-    vendor = Path(boto3.__file__).parent.parent
+    vendor = Path(botocore.__file__).parent.parent
     shutil.rmtree(injected / "vendor")
     (injected / "vendor").symlink_to(vendor)
     program = (
         "import sys; from paceline.storage import resolve; storage, _ = resolve('s3://bucket/x?region=eu-west-1');"
-        "print('boto3' in sys.modules); print(storage._client.meta.region_name)"
+        "print('botocore' in sys.modules); print(storage._client.meta.region_name)"
     )
     # -S: no site-packages, as in an image that has nothing but Python.
     environment = {"PYTHONPATH": str(injected / "core")}

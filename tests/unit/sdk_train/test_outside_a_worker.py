@@ -168,7 +168,7 @@ def test_what_a_worker_does_not_need_is_imported_when_it_is_asked_for() -> None:
         "import sys, paceline.train as t\n"
         "late = {'dataclasses', 'shutil', 'tempfile', 'concurrent.futures', 'paceline.storage', 'paceline.agent'}\n"
         "print(sorted(late & set(sys.modules)), set(t.__all__) <= set(dir(t)), all(hasattr(t, n) for n in t.__all__))\n"
-        "print(sorted(m for m in set(sys.modules) if m.partition('.')[0] in ('pyarrow', 'pandas', 'boto3')))"
+        "print(sorted(m for m in set(sys.modules) if m.partition('.')[0] in ('pyarrow', 'pandas', 'botocore')))"
     )
     done = subprocess.run([sys.executable, "-S", "-c", program], env={"PYTHONPATH": str(SDK)}, capture_output=True)
     assert done.stdout.decode().splitlines() == ["[] True True", "[]"], done.stderr.decode()
