@@ -20,6 +20,8 @@ export PYTHONPATH := operator:sdk:.
 # Tests start hundreds of processes. Where the environment forbids to keep compiled modules, as some containers' does, each
 # of them compiles torch (2 s), Lightning or TensorFlow (8 s) anew.
 unexport PYTHONDONTWRITEBYTECODE
+# Nor is each clone to compile them anew: uv links the same files into each environment, with the same times.
+export PYTHONPYCACHEPREFIX ?= $(CACHE)/pycache
 FOCUS ?=
 
 .PHONY: help
