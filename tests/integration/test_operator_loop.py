@@ -289,6 +289,7 @@ def test_killed_and_started_again_it_creates_nothing_twice_and_settles(cluster: 
         until(cluster.names, {"digits-0-0", "digits-0-1"})
         cluster.run("digits-0-0", "digits-0-1")
         until(lambda: cluster.status().get("phase"), "Running")
+        until(lambda: bool(cluster.services()))  # which may come last: pods and statuses go before it
         second.kill()
     uids = {pod["metadata"]["uid"] for pod in cluster.pods()}
     time.sleep(1.0)
