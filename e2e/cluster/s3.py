@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,18 +65,8 @@ class S3Server(StorageServer):
         }
 
     def client(self) -> Any:
-        """A boto3 client for this server."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name=self.region,
-            config=Config(s3={"addressing_style": "path"}),
-        )
+        """A boto3 client for this server, the same one each time."""
+        return _client(self.endpoint, self.access_key, self.secret_key, self.region)
 
     def make_bucket(self, name: str) -> str:
         """Create a bucket; one that exists already is fine. Returns its `s3://` URI."""
@@ -84,3 +76,23 @@ class S3Server(StorageServer):
         except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
             pass
         return f"s3://{name}"
+
+
+@functools.cache
+def _client(endpoint: str, access_key: str, secret_key: str, region: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # A client takes longer to make than a hundred objects to read. Several threads may use one, but not one session.
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=region,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+# A forked child must not speak on its parent's connections.
+os.register_at_fork(after_in_child=_client.cache_clear)
