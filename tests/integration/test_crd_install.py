@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
-
-import yaml
 
 from e2e.cluster import Bed
 from paceline.api.crd import crd
@@ -36,8 +35,8 @@ def test_the_api_server_takes_the_crd_without_a_warning_and_as_structural(crd_se
 
 def test_applying_it_again_changes_nothing(crd_server: Bed) -> None:
     before = send(crd_server, "GET", f"{CRDS}/{NAME}").body["metadata"]
-    said = crd_server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump(crd()))
-    crd_server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump(crd()))
+    said = crd_server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(crd()))
+    crd_server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(crd()))
     after = send(crd_server, "GET", f"{CRDS}/{NAME}").body["metadata"]
     assert "trainjobs.paceline.dev" in said
     assert (after["generation"], after["uid"]) == (before["generation"], before["uid"])

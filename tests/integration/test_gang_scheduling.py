@@ -15,7 +15,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 
 from e2e.cluster import Bed, bed
 from e2e.operators import OperatorProcess, operator
@@ -39,7 +38,7 @@ class Cluster:
         bodies = [job.body() for job in jobs]
         for body in bodies:
             body["metadata"]["namespace"] = self.namespace
-        self.server.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(bodies))
+        self.server.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies}))
 
     def status(self, job: str) -> dict[str, Any]:
         path = f"/apis/paceline.dev/v1alpha1/namespaces/{self.namespace}/trainjobs/{job}"

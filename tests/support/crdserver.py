@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-import yaml
 
 from e2e.cluster import Bed
 from e2e.kube import wait_for
@@ -15,7 +16,7 @@ ESTABLISHED_S = 30.0
 
 def install(bed: Bed) -> None:
     """Make an API server know TrainJobs."""
-    bed.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump(crd()))
+    bed.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(crd()))
     # Not `kubectl wait`: it ends with an error where the object has no conditions yet.
     wait_for("the CRD of TrainJobs", lambda: _established(bed), timeout_s=ESTABLISHED_S)
 

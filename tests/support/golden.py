@@ -13,8 +13,8 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 def check(name: str, value: Any, *, update: bool) -> None:
     """Compare with the golden file, or write it."""
     path = GOLDEN / f"{name}.yaml"
-    text = yaml.safe_dump(value, sort_keys=True, width=120)
     if update:
-        path.write_text(text)
+        path.write_text(yaml.safe_dump(value, sort_keys=True, width=120))
     assert path.exists(), f"{path} is missing: pytest --update-golden"
-    assert yaml.safe_load(path.read_text()) == value, f"{path.name} differs: pytest --update-golden, then read the diff"
+    found = yaml.load(path.read_text(), yaml.CSafeLoader)
+    assert found == value, f"{path.name} differs: pytest --update-golden, then read the diff"

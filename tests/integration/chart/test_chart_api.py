@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from e2e.cluster import Bed
 from tests.integration.chart.test_chart_render import ALL_VALUES
-from tests.support.helm import NAMESPACE, ROOT, Manifest, render
+from tests.support.helm import NAMESPACE, ROOT, Manifest, parse, render
 
 APPLY = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts")
 
@@ -25,23 +25,28 @@ def known_here(manifests: list[Manifest]) -> list[Manifest]:
     return [manifest for manifest in manifests if "monitoring.coreos.com" not in manifest["apiVersion"]]
 
 
+def as_list(manifests: list[Manifest]) -> str:
+    """One text for kubectl."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+
+
 @pytest.mark.parametrize("values", ALL_VALUES)
 def test_the_api_server_takes_every_manifest_without_a_warning(chart_server: Bed, values: dict[str, Any]) -> None:
     manifests = known_here(render(values))
-    said = try_out(chart_server, "-f", "-", text=yaml.safe_dump_all(manifests))
+    said = try_out(chart_server, "-f", "-", text=as_list(manifests))
     assert len([line for line in said.splitlines() if line.endswith("(server dry run)")]) == len(manifests), said
     assert "warning" not in said.lower()
 
 
 def test_the_api_server_does_warn_of_a_pod_that_is_not_restricted(chart_server: Bed) -> None:
     manifests = known_here(render({"securityContext": {"allowPrivilegeEscalation": True}}))
-    assert "would violate PodSecurity" in try_out(chart_server, "-f", "-", text=yaml.safe_dump_all(manifests))
+    assert "would violate PodSecurity" in try_out(chart_server, "-f", "-", text=as_list(manifests))
 
 
 @pytest.mark.parametrize("overlay", ["default", "namespaced"])
 def test_the_kustomize_overlays_are_taken_without_a_warning(chart_server: Bed, overlay: str) -> None:
     folder = ROOT / "config" / overlay
-    objects = [found for found in yaml.safe_load_all(chart_server.kubectl("kustomize", str(folder))) if found]
+    objects = parse(chart_server.kubectl("kustomize", str(folder)))
     said = try_out(chart_server, "-k", str(folder))
     assert len([line for line in said.splitlines() if line.endswith("(server dry run)")]) == len(objects), said
     assert "warning" not in said.lower()
@@ -49,7 +54,7 @@ def test_the_kustomize_overlays_are_taken_without_a_warning(chart_server: Bed, o
 
 def test_the_operator_of_kustomize_reads_the_generated_config_map(chart_server: Bed) -> None:
     for overlay in ("default", "namespaced"):
-        objects = list(yaml.safe_load_all(chart_server.kubectl("kustomize", str(Path(ROOT, "config", overlay)))))
+        objects = parse(chart_server.kubectl("kustomize", str(Path(ROOT, "config", overlay))))
         names = [found["metadata"]["name"] for found in objects if found["kind"] == "ConfigMap"]
         pod = next(found for found in objects if found["kind"] == "Deployment")["spec"]["template"]["spec"]
         assert [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume] == names

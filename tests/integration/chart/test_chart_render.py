@@ -13,7 +13,7 @@ from e2e.helm import HelmError
 from paceline.api.reasons import STRAGGLING
 from paceline_operator import settings
 from paceline_operator.metrics import Metrics
-from tests.support.helm import CHART, NAMESPACE, Manifest, helm, of_kind, render, render_text, the
+from tests.support.helm import CHART, NAMESPACE, Manifest, helm, of_kind, parse, render, render_text, the
 
 EVERYTHING: dict[str, Any] = {
     "replicas": 2,
@@ -343,7 +343,7 @@ def test_the_monitors_find_the_ports() -> None:
 
 def test_the_crd_is_that_of_the_models_and_stays_after_an_uninstall() -> None:
     rendered = the(render(), "CustomResourceDefinition")
-    source = yaml.safe_load((manifests.ROOT / "crds" / "paceline.dev_trainjobs.yaml").read_text())
+    (source,) = parse((manifests.ROOT / "crds" / "paceline.dev_trainjobs.yaml").read_text())
     assert rendered["spec"] == source["spec"]
     assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     free = the(render({"crds": {"keep": False, "annotations": {"a": "b"}}}), "CustomResourceDefinition")
