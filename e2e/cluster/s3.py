@@ -83,7 +83,7 @@ def _client(endpoint: str, access_key: str, secret_key: str, region: str) -> Any
     import boto3
     from botocore.config import Config
 
-    # A client takes longer to make than a hundred objects to read. Several threads may use one, but not one session.
+    # A client takes longer to make than fifty objects to read. Several threads may use one, but not one session.
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,

@@ -67,6 +67,7 @@ def preload() -> None:
     crash_workers.preload()
     for name in ("paceline.agent.main", "paceline.train._result", "paceline.train._run_directory"):
         importlib.import_module(name)
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else it looks for credentials at an address outside
     # The models that it reads stay in memory for the clients of all forks.
     Access(S3Options(region="us-east-1")).client.close()
     assert _pauses()
