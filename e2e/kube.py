@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,8 +61,7 @@ class Kube:
     def apply(self, *objects: dict[str, Any], namespace: str | None = None) -> str:
         """Apply the objects, given as dicts."""
         where = ["-n", namespace] if namespace else []
-        body = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        return self.kubectl("apply", *where, "-f", "-", stdin=body)
+        return self.kubectl("apply", *where, "-f", "-", stdin=as_list(objects))
 
     def get(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         """Return the object, None when there is none."""
@@ -99,6 +98,11 @@ class Kube:
             answer = json.loads(self.kubectl("get", kind, "-n", namespace, *args, "-o", "json"))
         items: list[dict[str, Any]] = answer["items"]
         return items
+
+
+def as_list(objects: Iterable[dict[str, Any]]) -> str:
+    """Return the objects as one text for kubectl."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
 
 def new_namespace(name: str, **labels: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from e2e.cluster import Bed, bed
+from e2e.kube import as_list
 from e2e.operators import OperatorProcess, operator
 from tests.support import crdserver
 from tests.support.trainjobs import TrainJobBuilder, make_trainjob
@@ -38,7 +39,7 @@ class Cluster:
         bodies = [job.body() for job in jobs]
         for body in bodies:
             body["metadata"]["namespace"] = self.namespace
-        self.server.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies}))
+        self.server.kubectl("apply", "-f", "-", input=as_list(bodies))
 
     def status(self, job: str) -> dict[str, Any]:
         path = f"/apis/paceline.dev/v1alpha1/namespaces/{self.namespace}/trainjobs/{job}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.cluster import Bed
+from e2e.kube import as_list
 from tests.integration.chart.test_chart_render import ALL_VALUES
 from tests.support.helm import NAMESPACE, ROOT, Manifest, parse, render
 
@@ -23,11 +23,6 @@ def try_out(bed: Bed, *where: str, text: str | None = None) -> str:
 def known_here(manifests: list[Manifest]) -> list[Manifest]:
     # The Prometheus operator's kinds are not installed on the test bed.
     return [manifest for manifest in manifests if "monitoring.coreos.com" not in manifest["apiVersion"]]
-
-
-def as_list(manifests: list[Manifest]) -> str:
-    """One text for kubectl."""
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
 
 
 @pytest.mark.parametrize("values", ALL_VALUES)

@@ -115,7 +115,7 @@ def test_a_process_in_an_image_without_botocore_has_the_agents_for_storage(injec
         "print('botocore' in sys.modules); print(storage._client.meta.region_name)"
     )
     # -S: no site-packages, as in an image that has nothing but Python.
-    environment = {"PYTHONPATH": str(injected / "core")}
+    environment = {"PYTHONPATH": str(injected / "core"), "AWS_EC2_METADATA_DISABLED": "true"}
     command = [sys.executable, "-S", "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["False", "eu-west-1"], done.stderr
